@@ -1,0 +1,121 @@
+"""Who and what the config names: the people, chats, routes, policies and rules that services ask about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+from bridge.domain.escalation import Policy
+from bridge.domain.phone import PhoneNumber
+from bridge.domain.routing import Route
+from bridge.domain.throttle import Limits
+
+
+class Role(IntEnum):
+    """What somebody may do; each includes the one before."""
+
+    OBSERVER = 0  # sees
+    RESPONDER = 1  # also acknowledges, resolves, sends /sms to people in the config
+    OPERATOR = 2  # also sends to any allowed number
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in the config. Without a `telegram_id` they are a contact: they get SMS, they ask for none."""
+
+    name: str
+    number: PhoneNumber | None = None
+    telegram_id: int | None = None
+    role: Role = Role.OBSERVER
+
+    @property
+    def spoken(self) -> str:
+        """The name as cards write it."""
+        return self.name[:1].upper() + self.name[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPlace:
+    """A chat of the config, and the topic in it; `name` is what routes call it."""
+
+    name: str
+    id: int
+    topic: int | None = None
+    time_zone: ZoneInfo | None = None
+    delete_commands: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SmsRules:
+    """How texts are made and where they may go."""
+
+    max_segments: int = 1
+    typed_max_segments: int = 6
+    alphabet: str = "auto"
+    default_region: str | None = None
+    allowed_regions: frozenset[str] = frozenset()
+    confirm_above_segments: int = 2
+    where: tuple[str, ...] = ("instance", "host", "pod", "job")
+    sender_id: str | None = None
+    page_validity: int = 60  # minutes: nobody is woken at 07:00 by a trouble of 02:00
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Where the bridge speaks about itself, and whom it texts when Telegram is gone."""
+
+    chat: str | None = None
+    notify: tuple[str, ...] = ()
+    balance_below: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """What services need to know of a source. `routes` bounds what it may name or match; empty: all."""
+
+    name: str
+    kind: str
+    routes: frozenset[str] = frozenset()
+    dedup_window: timedelta = timedelta(minutes=20)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One config, understood; replaced whole on reload."""
+
+    time_zone: ZoneInfo = ZoneInfo("UTC")
+    people: Mapping[str, Person] = field(default_factory=dict)
+    chats: Mapping[str, ChatPlace] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    sources: Mapping[str, SourceRules] = field(default_factory=dict)
+    sms: SmsRules = SmsRules()
+    limits: Limits = Limits()
+    watch: Watch = Watch()
+
+    def person_by_telegram(self, user_id: int) -> Person | None:
+        """Who this Telegram user is; user names are never looked at."""
+        return next((p for p in self.people.values() if p.telegram_id == user_id), None)
+
+    def person_by_number(self, number: PhoneNumber) -> Person | None:
+        """Whose number this is, if it stands in the config."""
+        return next((p for p in self.people.values() if p.number == number), None)
+
+    def chats_by_id(self, chat_id: int) -> list[ChatPlace]:
+        """The chats of the config behind one Telegram chat: several when topics are told apart."""
+        return [chat for chat in self.chats.values() if chat.id == chat_id]
+
+    def chat_at(self, chat_id: int, topic: int | None) -> ChatPlace | None:
+        """The chat of the config a message came from: its own topic, else the one without a topic, else any."""
+        here = self.chats_by_id(chat_id)
+        same = [chat for chat in here if chat.topic == topic]
+        return next(iter(same or [c for c in here if c.topic is None] or here), None)
+
+    def route(self, name: str) -> Route | None:
+        return next((route for route in self.routes if route.name == name), None)
+
+    def zone_of(self, chat: str | None) -> ZoneInfo:
+        """The time zone a chat reads its clocks in."""
+        place = self.chats.get(chat) if chat else None
+        return (place.time_zone if place else None) or self.time_zone

@@ -1,0 +1,174 @@
+"""A notification: our promise to tell one recipient one text, and every state it may be in."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from bridge.domain.phone import PhoneNumber
+
+
+class InvalidTransition(Exception):
+    """A state was asked to change in a way that its table does not have: a mistake of ours."""
+
+
+class State(StrEnum):
+    """Where a notification is, and what that means outside."""
+
+    PLANNED = "planned"  # ours to send at due_at
+    SENDING = "sending"  # a request may be on the wire
+    UNCERTAIN = "uncertain"  # it left, no answer came
+    SUBMITTED = "submitted"  # the gateway took it and gave a message id
+    DELIVERED = "delivered"  # on the handset
+    UNDELIVERED = "undelivered"  # the operator gave up
+    FAILED = "failed"  # never submitted, and never will be
+    CANCELLED = "cancelled"  # nobody wants it any more
+
+    @property
+    def is_final(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+class Event(StrEnum):
+    """What may happen to a notification."""
+
+    CLAIMED = "claimed"  # we are about to send it
+    SUBMITTED = "submitted"  # the gateway gave a message id
+    REFUSED = "refused"  # the gateway will never take it
+    UNREACHABLE = "unreachable"  # it did not reach the gateway
+    POSTPONED = "postponed"  # the gateway wants us to come later
+    LOST = "lost"  # it may have reached the gateway; nobody told us
+    FOUND = "found"  # the gateway lists it after all
+    NOT_SEEN_YET = "not_seen_yet"  # not listed so far
+    MISSING = "missing"  # not listed in any look
+    LEFT = "left"  # a person chose to let it be
+    GAVE_UP = "gave_up"  # out of attempts, of time or of anybody to call
+    CANCELLED = "cancelled"  # nobody wants it any more
+    DELIVERED = "delivered"  # the operator says it is on the handset
+    UNDELIVERED = "undelivered"  # the operator says it never will be
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.PLANNED: {
+        Event.CLAIMED: State.SENDING,
+        Event.CANCELLED: State.CANCELLED,
+        Event.GAVE_UP: State.FAILED,
+    },
+    State.SENDING: {
+        Event.SUBMITTED: State.SUBMITTED,
+        Event.REFUSED: State.FAILED,
+        Event.UNREACHABLE: State.PLANNED,
+        Event.POSTPONED: State.PLANNED,
+        Event.CANCELLED: State.CANCELLED,  # it did not leave, and nobody wants it any more
+        Event.LOST: State.UNCERTAIN,
+    },
+    State.UNCERTAIN: {
+        Event.SUBMITTED: State.SUBMITTED,  # the answer came after all, late
+        Event.FOUND: State.SUBMITTED,
+        Event.NOT_SEEN_YET: State.UNCERTAIN,
+        Event.MISSING: State.PLANNED,
+        Event.CANCELLED: State.CANCELLED,
+        Event.LEFT: State.FAILED,
+        Event.GAVE_UP: State.FAILED,
+    },
+    State.SUBMITTED: {Event.DELIVERED: State.DELIVERED, Event.UNDELIVERED: State.UNDELIVERED},
+    State.DELIVERED: {},
+    State.UNDELIVERED: {},
+    State.FAILED: {},
+    State.CANCELLED: {},
+}
+
+
+def after(state: State, event: Event) -> State:
+    """The state that follows; raises InvalidTransition where the table has no arrow."""
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise InvalidTransition(f"a {state} notification cannot be {event}") from None
+
+
+class Priority(IntEnum):
+    """Who goes out first when many are due."""
+
+    CRITICAL = 0
+    NORMAL = 1
+    TYPED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One row of the outbox. Times are aware UTC.
+
+    `target` is whom it is for, as planned: a person of the config or a number; the claim turns it into
+    `person` and `number` and freezes `text`. A page (`incident_id` is set) has no text before that.
+    `attempt` counts claims and fences late answers; `reference` is what the gateway lists the attempt under.
+    """
+
+    id: int
+    target: str
+    due_at: datetime
+    created_at: datetime
+    state: State = State.PLANNED
+    priority: Priority = Priority.NORMAL
+    incident_id: int | None = None
+    round: int = 1
+    step: int = 1
+
+    person: str | None = None
+    number: PhoneNumber | None = None
+    text: str | None = None
+    alphabet: str | None = None
+    segments: int | None = None
+
+    # how it is to be sent
+    sender_id: str | None = None
+    validity: int | None = None  # minutes the operator may try
+    flash: bool = False
+    shorten_links: bool = False
+    gateway_defer: datetime | None = None  # let the gateway hold it until then
+    expires_at: datetime | None = None  # after this it is no longer worth sending
+
+    # who asked, and where the answer is shown
+    asked_by: str | None = None
+    chat: str | None = None
+    cause: str | None = None  # unique: one Telegram update or idempotency key makes one notification
+
+    # the attempt under way
+    attempt: int = 0
+    failures: int = 0  # attempts that did not reach the gateway
+    reference: str | None = None
+    lease_until: datetime | None = None
+    claimed_at: datetime | None = None
+
+    # what became of it
+    submitted_at: datetime | None = None
+    message_id: str | None = None
+    campaign_id: str | None = None
+    moderated: bool = False  # held until a person at the gateway has read it
+    gateway_status: str | None = None  # the gateway's own word
+    status_at: datetime | None = None  # when we first saw that word
+    unlisted: int = 0  # status answers in a row that did not name it
+    next_poll_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None  # why it is where it is, in words for people
+    cost: str | None = None  # decimal, in the account's currency
+    currency: str | None = None
+
+    def becomes(self, event: Event, **changes: Any) -> "Notification":
+        """This notification after `event`, with what else changed; raises InvalidTransition."""
+        return replace(self, state=after(self.state, event), **changes)
+
+    @property
+    def is_page(self) -> bool:
+        return self.incident_id is not None
+
+    @property
+    def at_operator(self) -> bool:
+        """The gateway handed it on; the phone has not confirmed yet."""
+        return self.gateway_status in ("ACCEPTD", "PDLIVRD")
+
+    def handset_delay(self) -> timedelta | None:
+        """From the first attempt's claim to the handset, once it is there."""
+        if self.state is not State.DELIVERED or self.ended_at is None or self.claimed_at is None:
+            return None
+        return self.ended_at - self.claimed_at

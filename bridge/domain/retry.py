@@ -1,0 +1,39 @@
+"""When to try again, and when to ask again."""
+
+from datetime import datetime, timedelta
+
+_FIRST_WAIT = timedelta(seconds=5)
+_LONGEST_WAIT = timedelta(minutes=5)
+_ASK_AFTER_VALIDITY = timedelta(hours=24)
+DEFAULT_VALIDITY = 1440
+"""Minutes the gateway tries when nobody said otherwise (its own default)."""
+
+# How old an SMS is → how long until the next question about it. Most arrive within seconds, and the
+# card in the chat is watched then; an hour later nobody stares at it.
+_CADENCE = (
+    (timedelta(seconds=20), timedelta(seconds=2)),
+    (timedelta(minutes=2), timedelta(seconds=5)),
+    (timedelta(minutes=10), timedelta(seconds=20)),
+    (timedelta(hours=1), timedelta(minutes=1)),
+    (timedelta(hours=6), timedelta(minutes=5)),
+)
+_SLOWEST = timedelta(minutes=20)
+
+
+def next_attempt(failures: int, now: datetime) -> datetime:
+    """When to try a send that did not reach the gateway again: 5 s, 10 s, 20 s … at most 5 minutes."""
+    doubled: timedelta = _FIRST_WAIT * 2 ** min(max(failures - 1, 0), 10)
+    return now + min(doubled, _LONGEST_WAIT)
+
+
+def next_poll(submitted_at: datetime, validity: int | None, now: datetime) -> datetime | None:
+    """When to ask what became of a submitted SMS; None once its validity and a day are over.
+
+    `validity` is in minutes. The last question is asked at the very end.
+    """
+    end = submitted_at + timedelta(minutes=validity or DEFAULT_VALIDITY) + _ASK_AFTER_VALIDITY
+    if now >= end:
+        return None
+    age = now - submitted_at
+    pause = next((pause for young, pause in _CADENCE if age < young), _SLOWEST)
+    return min(now + pause, end)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from bridge.domain.alert import AlertStatus
@@ -17,6 +17,10 @@ class IncidentState(StrEnum):
     TRIGGERED = "triggered"  # nobody has it yet
     ACKNOWLEDGED = "acknowledged"  # somebody has it
     RESOLVED = "resolved"  # it is over
+
+
+NO_START = datetime(1970, 1, 1, tzinfo=UTC)
+"""What stands for the start of an alert whose source gave none: the same for every repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,11 @@ PLACES_KEPT = 20
 
 
 def is_stale(starts_at: datetime, known: Sequence[AlertRecord], now: datetime) -> bool:
-    """Whether a firing is old news: the same outbreak was resolved minutes ago (an HA twin lags behind)."""
-    return any(
+    """Whether a firing is old news: the same outbreak was resolved minutes ago (an HA twin lags behind).
+
+    A source that gives no start cannot tell one outbreak from the next; its firing is always news.
+    """
+    return starts_at > NO_START and any(
         not record.is_firing
         and record.starts_at >= starts_at
         and record.ended_at is not None

@@ -160,7 +160,7 @@ def _wrong_length(parsed: phonenumbers.PhoneNumber, reason: int) -> str:
     pattern = "".join(
         "0" if place > _PATTERN_KEEPS and sign.isdigit() else sign for place, sign in enumerate(_grouped(example))
     )
-    return f'{what}; write it like "{pattern}"'
+    return f'{what}; write it like "{_LIKE.get(region, pattern)}"'
 
 
 def _possible_regions(parsed: phonenumbers.PhoneNumber) -> tuple[str, ...]:
@@ -182,6 +182,7 @@ _RUSSIA_AND_KAZAKHSTAN = 7
 _PATTERN_KEEPS = 6  # of an example number: the country and area stay, the rest becomes zeros
 
 
+_LIKE = {"KZ": "+7 701 000 00 01"}  # where the library's own example looks odd to people there
 _COUNT_WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 _COUNTRIES = {
     "KZ": "Kazakhstan",

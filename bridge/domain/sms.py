@@ -75,28 +75,28 @@ def plain(text: str, alphabet: str = "auto") -> str:
     return straight if measure(straight).alphabet is Alphabet.GSM7 else text
 
 
-def shorten(text: str, segments: int) -> str:
-    """The longest beginning of `text`, cut between words where it can be, that is billed at most so.
+def shorten(text: str, segments: int, tail: str = "") -> str:
+    """The longest beginning of `text` that with `tail` is billed at most so, cut between words where it can be.
 
-    What was left out is marked by "..."; a text that fits is returned unchanged.
+    What was left out is marked by "..." before the tail; a text that fits is returned unchanged.
     """
-    if measure(text).segments <= segments:
-        return text
+    if measure(text + tail).segments <= segments:
+        return text + tail
     low, high = 0, len(text)
     while low < high:  # the longest prefix that still leaves room for the mark
         middle = (low + high + 1) // 2
-        if measure(text[:middle].rstrip() + "...").segments <= segments:
+        if measure(text[:middle].rstrip() + "..." + tail).segments <= segments:
             low = middle
         else:
             high = middle - 1
     head = text[:low]
     word_end = head.rfind(" ")
-    if text[low : low + 1].strip() and word_end > low - _LONGEST_CUT_WORD and word_end > 0:
+    if text[low : low + 1].strip() and word_end > max(0, low - _LONGEST_CUT_WORD):
         head = head[:word_end]
-    return head.rstrip(" ,;:.-") + "..."
+    return head.rstrip(" ,;:.-") + "..." + tail
 
 
-_LONGEST_CUT_WORD = 25
+_LONGEST_CUT_WORD = 25  # characters; a longer word is cut inside
 
 
 def _weight(sign: str, alphabet: Alphabet) -> int:

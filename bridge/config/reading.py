@@ -1,0 +1,447 @@
+"""From the file's tables to a Config: each section read by one function, then held against the others."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from bridge.config import scalars
+from bridge.config.document import Findings, Table, read_document, shown
+from bridge.config.scalars import Wrong, choice, duration, flag, near, number, text
+from bridge.config.schema import ALPHABETS, FILE, KEY_PLACES, KINDS, PRIORITIES, ROLES, UPDATES
+from bridge.config.section import Section, Surroundings, override
+from bridge.config.values import (
+    ApiToken,
+    Config,
+    ConfigError,
+    Credentials,
+    MobizonSettings,
+    ServerSettings,
+    SourceSettings,
+    StorageSettings,
+    TelegramSettings,
+)
+from bridge.domain.escalation import CHAT, Policy, Step
+from bridge.domain.house import ChatPlace, House, Person, Role, SmsRules, SourceRules, Watch
+from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
+from bridge.domain.routing import Route
+from bridge.domain.secret import Secret
+from bridge.domain.throttle import Limits, Window
+
+_LARGEST_FILE = 1024 * 1024
+_READABLE_BY_ALL = 0o004
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_LATER_KINDS = [
+    "grafana",
+    "uptime-kuma",
+    "gatus",
+    "healthchecks",
+    "zabbix",
+    "sentry",
+    "github",
+    "pagerduty",
+    "heartbeat",
+]
+_LATER_TARGETS = ("rota", "everyone", "oncall")
+_RESERVED_PEOPLE = (CHAT, *_LATER_TARGETS)
+
+
+def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the file, its secrets and the environment's overrides. Raises ConfigError with every problem."""
+    environ = os.environ if environ is None else environ
+    findings = Findings(str(path))
+    start = findings.at(1)
+    written, exposed = _read_file(path, findings)
+    root = read_document(written, findings) if written is not None else None
+    if root is None:
+        raise ConfigError(findings.problems)
+    override(root, FILE, environ, findings)
+    around = Surroundings(path.parent, environ, exposed, findings)
+    config = _config(Section(around, Table(root.entries, start), "", FILE))
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    return replace(config, warnings=tuple(findings.warnings))
+
+
+def describe(config: Config, path: Path) -> str:
+    """The line for a good config, and what to do next."""
+    people, routes = len(config.house.people), len(config.house.routes)
+    return (
+        f"{path}: good. {people} {'person' if people == 1 else 'people'}, {routes} route{'s' * (routes != 1)}. "
+        f"Next: sms-bridge doctor --config {path}"
+    )
+
+
+def _read_file(path: Path, findings: Findings) -> tuple[str | None, bool]:
+    """The file's text, and whether everybody on this machine can read it."""
+    start = findings.at(1)
+    try:
+        with path.open("rb") as file:
+            exposed = bool(os.fstat(file.fileno()).st_mode & _READABLE_BY_ALL)
+            content = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        findings.problem(start, "", f"cannot be read ({reason}); name the config file with --config")
+        return None, False
+    if len(content) > _LARGEST_FILE:
+        findings.problem(start, "", "larger than 1 MiB; this is no config of ours")
+        return None, exposed
+    try:
+        return content.decode("utf-8-sig"), exposed
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        findings.problem(findings.at(line), "", "not UTF-8; save the file as UTF-8")
+        return None, exposed
+
+
+def _config(file: Section) -> Config:
+    zone = file.get("time_zone", scalars.zone, House().time_zone)
+    server, sender = _server(file.section("server")), file.section("mobizon")
+    mobizon = _mobizon(sender, "mobizon" in file)
+    texts = file.section("sms")
+    rules = _sms(texts, mobizon.sender_id)
+    chats = {name: _chat(name, section) for name, section in file.named("chats")}
+    entries = dict(file.named("people"))
+    unsure = rules.default_region is None and ("default_region" in texts or not rules.allowed_regions)
+    people = _people(entries, rules, unsure)
+    known = _Known(chats, people, {name for name, entry in entries.items() if "phone" not in entry})
+    policies = {name: _policy(name, section, known) for name, section in file.named("policies")}
+    routes = _routes(file, policies, known)
+    sources = {name: _source(name, section, {r.name for r in routes}) for name, section in file.named("sources")}
+    watch, heartbeat_url = _watch(file.section("watch"), known)
+    _look_for_gaps(file, routes, watch)
+    if "chats" in file and "telegram" not in file:
+        file.warn("there is no bot to write there; add telegram: {token_file: FILE}", "chats")
+    house = House(
+        time_zone=zone,
+        people=people,
+        chats=chats,
+        policies=policies,
+        routes=routes,
+        sources={name: known_rules for name, (_, known_rules) in sources.items()},
+        sms=rules,
+        limits=_limits(file.section("limits")),
+        watch=watch,
+    )
+    return Config(
+        house=house,
+        server=server,
+        storage=_storage(file.section("storage")),
+        mobizon=mobizon,
+        telegram=_telegram(file.section("telegram"), server) if "telegram" in file else None,
+        sources={name: settings for name, (settings, _) in sources.items()},
+        api_tokens=_api_tokens(file.section("api")),
+        heartbeat_url=heartbeat_url,
+    )
+
+
+class _Known(NamedTuple):
+    """The names that other sections may use."""
+
+    chats: Iterable[str]
+    people: Iterable[str]
+    phoneless: set[str]
+
+    def chat(self, written: str) -> str:
+        return _one_of(written, self.chats, "chat")
+
+    def textable(self, written: str) -> str:
+        person = _one_of(written, self.people, "person")
+        if person in self.phoneless:
+            raise Wrong(f"{shown(person)} has no phone; give people.{shown(person)}.phone")
+        return person
+
+    def target(self, written: str) -> str:
+        if written.split(" ", maxsplit=1)[0].lower() in _LATER_TARGETS:
+            raise Wrong("rotas come in a later version; name people, or chat")
+        return written if written == CHAT else self.textable(written)
+
+
+def _one_of(written: str, names: Iterable[str], what: str) -> str:
+    if written not in names:
+        raise Wrong(f'no {what} is called "{shown(written)}"; {near(written, names)}')
+    return written
+
+
+def _server(section: Section) -> ServerSettings:
+    usual = ServerSettings()
+    settings = ServerSettings(
+        listen=section.get("listen", scalars.address, usual.listen),
+        public_listen=section.get("public_listen", scalars.address),
+        public_url=section.get("public_url", scalars.url),
+        max_body=section.get("max_body", scalars.size, usual.max_body),
+        max_unsigned_body=section.get("max_unsigned_body", scalars.size, usual.max_unsigned_body),
+        allow_plain=section.get("allow_plain", flag, usual.allow_plain),
+    )
+    behind_tls = (settings.public_url or "").startswith("https:")
+    for key, address, covered in (
+        ("listen", settings.listen, False),
+        ("public_listen", settings.public_listen, behind_tls),
+    ):
+        if address and not scalars.is_loopback(address[0]) and not covered and not settings.allow_plain:
+            section.problem(
+                "others can reach it and read tokens off the wire; listen on 127.0.0.1 behind a TLS proxy, "
+                "or say allow_plain: true",
+                key,
+            )
+    if settings.public_listen == settings.listen and settings.listen[1] != 0:
+        section.problem("the same address as listen; take another port", "public_listen")
+    return settings
+
+
+def _storage(section: Section) -> StorageSettings:
+    path = section.get("url", scalars.database, "data/bridge.db")
+    usual = StorageSettings(section.around.folder / path)
+    return replace(usual, keep=section.get("keep", duration(_DAY), usual.keep))
+
+
+def _mobizon(section: Section, there: bool) -> MobizonSettings:
+    usual = MobizonSettings("", Secret(""))
+    if not there:
+        section.problem("not there, so nothing can be sent; add base_url and api_key_file below it")
+        return usual
+    key = section.secret("api_key", required="no key, so nothing can be sent; add api_key_file: FILE")
+    zone = section.get("time_zone", scalars.zone)
+    return MobizonSettings(
+        base_url=section.need("base_url", scalars.mobizon_url, "https://api.mobizon.kz") or "",
+        api_key=key or usual.api_key,
+        sender_id=section.get("sender_id", scalars.sender_id),
+        api_key_in=section.get("api_key_in", choice(*KEY_PLACES), usual.api_key_in),
+        time_zone=zone.key if zone else None,
+        key_file=section.file_of("api_key") if key else None,
+        concurrency=section.get("concurrency", number(1, 16), usual.concurrency),
+    )
+
+
+def _telegram(section: Section, server: ServerSettings) -> TelegramSettings:
+    token = section.secret("token", required="no token, so the bot cannot speak; add token_file: FILE")
+    usual = TelegramSettings(token or Secret(""))
+    settings = TelegramSettings(
+        token=usual.token,
+        api_url=section.get("api_url", scalars.url, usual.api_url),
+        updates=section.get("updates", choice(*UPDATES), usual.updates),
+        webhook_path=section.get("webhook_path", scalars.path_part, "updates"),
+        webhook_secret=section.secret("webhook_secret"),
+    )
+    if settings.updates != "webhook":
+        return replace(settings, webhook_path=None)
+    if "webhook_secret" not in section and "webhook_secret_file" not in section:
+        section.problem(
+            "webhook without a secret: anybody could speak as Telegram; add webhook_secret_file: FILE", "updates"
+        )
+    if server.public_url is None:
+        section.problem("webhook needs an address that Telegram can reach; set server.public_url", "updates")
+    return settings
+
+
+def _chat(name: str, section: Section) -> ChatPlace:
+    return ChatPlace(
+        name=name,
+        id=section.need("id", scalars.chat_id, "-1001234567890, which /id tells in the chat") or 0,
+        topic=section.get("topic", number(1)),
+        time_zone=section.get("time_zone", scalars.zone),
+        delete_commands=section.get("delete_commands", flag, False),
+    )
+
+
+def _people(sections: Mapping[str, Section], rules: SmsRules, unsure: bool) -> dict[str, Person]:
+    """Everybody. `unsure`: no default region is known, so a number without a country is not looked at."""
+    people: dict[str, Person] = {}
+    numbers: dict[PhoneNumber, str] = {}
+    ids: dict[int, str] = {}
+    for name, section in sections.items():
+        if name.lower() in _RESERVED_PEOPLE:
+            section.problem("a word with a meaning of its own; call this person something else")
+        if name.lower() in (other.lower() for other in people):
+            section.problem("only its capitals differ from somebody above; /sms could not tell them apart")
+        if "phone" not in section and "telegram_id" not in section:
+            section.problem("neither a phone nor a telegram_id; add the one they are reached by")
+        person = people[name] = Person(
+            name=name,
+            number=_phone(section, rules, unsure),
+            telegram_id=section.get("telegram_id", scalars.telegram_id),
+            role=_role(section),
+        )
+        if person.number and numbers.setdefault(person.number, name) != name:
+            section.problem(f"the same number as {shown(numbers[person.number])}; one person, one entry", "phone")
+        if person.telegram_id and ids.setdefault(person.telegram_id, name) != name:
+            section.problem(f"the same id as {shown(ids[person.telegram_id])}; one person, one entry", "telegram_id")
+    return people
+
+
+def _phone(section: Section, rules: SmsRules, unsure: bool) -> PhoneNumber | None:
+    def read(written: str) -> PhoneNumber | None:
+        if unsure and not written.startswith(("+", "00")):
+            return None
+        try:
+            phone = parse_phone(written, rules.default_region)
+        except BadNumber as error:
+            raise Wrong(str(error)) from error
+        refused = rules.allowed_regions and why_not_textable(phone, rules.allowed_regions, known=True)
+        if refused:
+            raise Wrong(f"{refused}; write a mobile number of an allowed country")
+        if rules.allowed_regions and why_not_textable(phone, rules.allowed_regions):
+            section.warn("in no range that we know of; check the digits. SMS go there all the same", "phone")
+        return phone
+
+    return section.get("phone", read)
+
+
+def _role(section: Section) -> Role:
+    return Role[section.get("role", choice(*ROLES), ROLES[0]).upper()]
+
+
+def _policy(name: str, section: Section, known: _Known) -> Policy:
+    if "steps" not in section:
+        section.problem("no steps; write them like [{notify: [chat, NAME]}]")
+    steps = section.sections("steps")
+    if "steps" in section and not steps:
+        section.problem("no step in it; write one like {notify: [chat, NAME]}", "steps")
+    for later in steps[1:]:
+        later.problem("a second step; escalation over time comes in a later version, keep one")
+    return Policy(name, tuple(_step(step, known) for step in steps))
+
+
+def _step(section: Section, known: _Known) -> Step:
+    targets = section.texts("notify", known.target, if_empty="nobody in it; write names of people, or chat")
+    if "notify" not in section:
+        section.problem("no notify; write whom it reaches, like notify: [chat, NAME]")
+    return Step(tuple(targets or ()), section.get("wait", duration(), timedelta(0)))
+
+
+def _routes(file: Section, policies: Iterable[str], known: _Known) -> tuple[Route, ...]:
+    routes: list[Route] = []
+    for section in file.sections("routes"):
+        name = section.need("name", scalars.name, "critical") or ""
+        if name and name in (route.name for route in routes):
+            section.problem(f'a second route called "{shown(name)}"; names are what cards and URLs tell apart', "name")
+        if "policy" not in section and "chat" not in section:
+            section.problem("neither policy nor chat, so nobody would hear of it; add the one or the other")
+        routes.append(
+            Route(
+                name=name,
+                matchers=tuple(section.texts("matchers", scalars.matcher) or ()),
+                policy=section.get("policy", lambda written: _one_of(written, policies, "policy")),
+                chat=section.get("chat", known.chat),
+                critical=section.get("priority", choice(*PRIORITIES), PRIORITIES[0]) == "critical",
+                continues=section.get("continue", flag, False),
+                silent=section.get("silent", flag, False),
+                ttl=section.get("ttl", duration()),
+            )
+        )
+    return tuple(routes)
+
+
+def _look_for_gaps(file: Section, routes: tuple[Route, ...], watch: Watch) -> None:
+    """Warn of alerts that would reach nobody by SMS."""
+    lands = f"show in {watch.chat} only" if watch.chat else "be shown nowhere; set watch.chat"
+    if not routes:
+        file.warn(f"no routes, so every alert would {lands}", "routes")
+    elif not any(route.catches_all for route in routes):
+        file.warn(f"no route catches everything; what none matches would {lands}", "routes")
+
+
+_NO_ROUTE = "no route in it; name some, or remove the key to allow all"
+
+
+def _source(name: str, section: Section, routes: set[str]) -> tuple[SourceSettings, SourceRules]:
+    kind = section.get("kind", text, name)
+    if kind in _LATER_KINDS:
+        section.problem(f"sources of kind {kind} come in a later version; there are now: {', '.join(KINDS)}", "kind")
+    elif kind not in KINDS:
+        section.problem(f"no kind of that name; write kind: {' or '.join(KINDS)}", "kind")
+    usual = SourceRules(name, kind)
+    bounds = section.texts("routes", lambda written: _one_of(written, routes, "route"), if_empty=_NO_ROUTE)
+    rules = replace(
+        usual,
+        routes=frozenset(bounds or ()),
+        dedup_window=section.get("dedup_window", duration(), usual.dedup_window),
+    )
+    return SourceSettings(name, kind, _credentials(section)), rules
+
+
+def _credentials(section: Section) -> Credentials:
+    tokens = section.secrets("token")
+    basic: tuple[tuple[str, Secret], ...] = ()
+    if "basic" in section:
+        pair = section.section("basic")
+        user = pair.need("user", text, "backup") or ""
+        passwords = pair.secrets("password")
+        if "password" not in pair and "password_file" not in pair:
+            pair.problem("no password; add password_file: FILE")
+        basic = tuple((user, password) for password in passwords)
+    is_open = section.get("open", flag, False)
+    given = [key for key in ("token", "token_file", "basic") if key in section]
+    if is_open and given:
+        section.problem(f"open to anybody although there is {given[0]}; keep one of the two", "open")
+    if not is_open and not given:
+        section.problem(
+            "no credential, so anyone who finds the address can page you; add token_file: FILE, or say open: true"
+        )
+    return Credentials(tokens, basic, is_open)
+
+
+def _sms(section: Section, sender_id: str | None) -> SmsRules:
+    usual = SmsRules()
+    home = section.get("default_region", scalars.region)
+    nowhere = "no country in it; write the ones you text, like [KZ]"
+    regions = section.texts("allowed_regions", scalars.region, if_empty=nowhere)
+    if "allowed_regions" not in section and "default_region" not in section:
+        section.problem("no country is allowed, so nothing could be sent; add default_region: KZ, or allowed_regions")
+    validity = section.get("validity", duration(_MINUTE, 72 * _HOUR), timedelta(minutes=usual.page_validity))
+    if not _HOUR <= validity <= _DAY:
+        section.warn("some operators ignore what is not between 60m and 24h", "validity")
+    return SmsRules(
+        max_segments=section.get("max_segments", number(1, 10), usual.max_segments),
+        typed_max_segments=section.get("typed_max_segments", number(1, 10), usual.typed_max_segments),
+        alphabet=section.get("alphabet", choice(*ALPHABETS), usual.alphabet),
+        default_region=home,
+        allowed_regions=frozenset(regions or ({home} if home else ())),
+        confirm_above_segments=section.get("confirm_above_segments", number(1, 10), usual.confirm_above_segments),
+        where=tuple(section.texts("where", text) or usual.where),
+        sender_id=sender_id,
+        page_validity=int(validity.total_seconds() // 60),
+    )
+
+
+def _limits(section: Section) -> Limits:
+    usual = Limits()
+
+    def windows(key: str, default: tuple[Window, ...]) -> tuple[Window, ...]:
+        pairs = section.pairs(key, duration(), number(1), if_empty="no window in it; write it like {1h: 11}")
+        if pairs is None:
+            return default
+        return tuple(Window(length, segments) for length, segments in sorted(pairs))
+
+    return Limits(
+        per_person=windows("per_person", usual.per_person),
+        total=windows("total", usual.total),
+        typed_share=section.get("typed_share", scalars.share, usual.typed_share),
+    )
+
+
+def _watch(section: Section, known: _Known) -> tuple[Watch, Secret | None]:
+    heartbeat = section.secret("heartbeat_url")
+    if heartbeat:
+        try:
+            scalars.any_url(heartbeat.reveal())
+        except Wrong as error:
+            section.problem(str(error), "heartbeat_url" if "heartbeat_url" in section else "heartbeat_url_file")
+    watch = Watch(
+        chat=section.get("chat", known.chat),
+        notify=tuple(dict.fromkeys(section.texts("notify", known.textable) or ())),
+        balance_below=section.get("balance_below", scalars.amount),
+    )
+    return watch, heartbeat
+
+
+def _api_tokens(section: Section) -> dict[str, ApiToken]:
+    tokens: dict[str, ApiToken] = {}
+    for name, entry in section.named("tokens"):
+        secret = entry.secret("token", required="no token; add token_file: FILE")
+        if secret and secret in (other.secret for other in tokens.values()):
+            entry.problem("the same token as one above, so nobody could tell whose role counts; make a new one")
+        tokens[name] = ApiToken(name, secret or Secret(""), _role(entry))
+    return tokens

@@ -1,0 +1,252 @@
+"""Every key of the config file, once: what the reader knows, what editors check and what config.example.yaml shows."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+KINDS = ("alertmanager", "generic")
+ALPHABETS = ("auto", "gsm7", "unicode")
+ROLES = ("observer", "responder", "operator")
+UPDATES = ("polling", "webhook")
+PRIORITIES = ("normal", "critical")
+KEY_PLACES = ("query", "body")
+
+# A name is said aloud, typed after /sms and put into URLs; never only digits, which would be a number.
+NAME = r"^(?=.*[^\W\d_])[\w-]{1,40}$"
+_DURATION = r"^[1-9][0-9]*[smhdw]$"
+
+
+def config_schema() -> Schema:
+    """JSON Schema (2020-12) of the config file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "sms-bridge config",
+        **FILE,
+    }
+
+
+def _text(why: str, **more: Any) -> Schema:
+    return {"description": why, "type": "string", "minLength": 1, **more}
+
+
+def _number(why: str, low: int | None = None, high: int | None = None) -> Schema:
+    bounds = {"minimum": low, "maximum": high}
+    return {"description": why, "type": "integer", **{name: b for name, b in bounds.items() if b is not None}}
+
+
+def _flag(why: str) -> Schema:
+    return {"description": why, "type": "boolean", "default": False}
+
+
+def _choice(why: str, *words: str) -> Schema:
+    return {"description": why, "enum": list(words)}
+
+
+def _duration(why: str, **more: Any) -> Schema:
+    return _text(why, pattern=_DURATION, **more)
+
+
+def _words(why: str) -> Schema:
+    return {"description": why, "type": "array", "items": {"type": "string"}}
+
+
+def _secret(key: str, why: str) -> dict[str, Schema]:
+    return {
+        key: _text(f"{why}; ${{NAME}} takes it from the environment."),
+        f"{key}_file": _text(f"{why}, in a file that only we can read."),
+    }
+
+
+def _keys(why: str, properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:
+    table = {"description": why, "type": "object", "properties": properties, "additionalProperties": False}
+    return {**table, "required": list(required)} if required else table
+
+
+def _named(why: str, each: Schema) -> Schema:
+    return {"description": why, "type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": each}
+
+
+def _windows(why: str) -> Schema:
+    amount = {"type": "integer", "minimum": 1}
+    return {
+        "description": why,
+        "type": "object",
+        "propertyNames": {"pattern": _DURATION},
+        "additionalProperties": amount,
+    }
+
+
+_SERVER = _keys(
+    "Where we listen.",
+    {
+        "listen": _text("Where senders and scripts on this machine reach us; another port.", default="127.0.0.1:9877"),
+        "public_listen": _text("A second address that may face the internet; serves webhooks and Telegram only."),
+        "public_url": _text("How the world reaches public_listen, for Telegram's webhook."),
+        "max_body": _text("A larger webhook is refused; raise it for enormous groups.", default="32MiB"),
+        "max_unsigned_body": _text("How much is read before a signature is checked.", default="2MiB"),
+        "allow_plain": _flag("Listening beyond this machine without TLS; put a proxy in front first."),
+    },
+)
+_STORAGE = _keys(
+    "What we remember, and how long.",
+    {
+        "url": _text("Where the database file lies, seen from this file's folder.", default="sqlite:data/bridge.db"),
+        "keep": _duration("How long numbers and texts stay; times, counts and cost always do.", default="90d"),
+    },
+)
+_MOBIZON = _keys(
+    "The account that pays.",
+    {
+        "base_url": _text("The site where the account was opened; https://api.mobizon.kz, .com.br, …"),
+        **_secret("api_key", "The key from the account's API settings"),
+        "sender_id": _text("The name an SMS seems to come from; it has to be approved at Mobizon."),
+        "api_key_in": _choice("Where the key travels; body keeps it out of a proxy's log.", *KEY_PLACES),
+        "time_zone": _text("The account's own time zone, for SMS that Mobizon itself defers."),
+        "concurrency": _number("How many requests are in flight; less for a small account.", 1, 16),
+    },
+    ("base_url",),
+)
+_TELEGRAM = _keys(
+    "The bot; without it nobody sees a card or types /sms.",
+    {
+        **_secret("token", "What BotFather gave you"),
+        "api_url": _text("A Bot API server of your own.", default="https://api.telegram.org"),
+        "updates": _choice("webhook needs server.public_url and is quicker; polling needs nothing.", *UPDATES),
+        "webhook_path": _text("The last part of the webhook's address, /telegram/…", default="updates"),
+        **_secret("webhook_secret", "What Telegram shows with every update it brings"),
+    },
+)
+_CHAT = _keys(
+    "A chat that routes may name.",
+    {
+        "id": {"description": "The chat's id; the bot answers /id with it.", "type": "integer"},
+        "topic": _number("One topic of a forum; /id in the topic tells it.", 1),
+        "time_zone": _text("When this chat lives elsewhere than time_zone says."),
+        "delete_commands": _flag("Takes typed commands out of the chat once they are stored; the bot must be admin."),
+    },
+    ("id",),
+)
+_PERSON = _keys(
+    "Somebody who gets SMS, or asks for them.",
+    {
+        "phone": {"description": "Where the SMS go, with + and country code.", "type": ["string", "integer"]},
+        "telegram_id": _number("The user id; /id tells it. Without one they only receive.", 1),
+        "role": _choice("observer sees, responder also texts people of this file, operator any number.", *ROLES),
+    },
+)
+_STEP = _keys(
+    "Whom to notify, and how long to wait afterwards.",
+    {
+        "notify": _words("Names of people; chat is the card, which costs nothing."),
+        "wait": _duration("How long they have."),
+    },
+    ("notify",),
+)
+_POLICY = _keys(
+    "Whom a route pages.",
+    {"steps": {"description": "One step in this version.", "type": "array", "minItems": 1, "items": _STEP}},
+    ("steps",),
+)
+_SOURCE = _keys(
+    "A system that sends webhooks to /webhooks/NAME.",
+    {
+        "kind": _choice("The format; without it the source's own name.", *KINDS),
+        **_secret("token", "The bearer token it shows; a file may hold several lines, all valid"),
+        "basic": _keys(
+            "For senders that know only user and password.",
+            {"user": _text("The user name."), **_secret("password", "The password")},
+            ("user",),
+        ),
+        "open": _flag("Takes webhooks from anybody who finds the address."),
+        "routes": _words("The only routes it may name or match; all without it."),
+        "dedup_window": _duration("The same news inside it is a repeat, later a reminder.", default="20m"),
+    },
+)
+_ROUTE = _keys(
+    "Which alerts go where; tried in order, the first match wins.",
+    {
+        "name": _text("What cards, logs and /webhooks/SOURCE/ROUTE call it.", pattern=NAME),
+        "matchers": _words('Alertmanager\'s, all of them: severity="critical", team=~"db|web".'),
+        "policy": _text("Whom it pages; without one it only shows the alert in the chat."),
+        "chat": _text("Where its cards stand."),
+        "priority": _choice("critical goes out before everything else.", *PRIORITIES),
+        "continue": _flag("Goes on to the routes below after a match."),
+        "silent": _flag("Cards that do not buzz."),
+        "ttl": _duration("A page that could not leave for so long is dropped."),
+    },
+    ("name",),
+)
+_SMS = _keys(
+    "How texts are made and where they may go.",
+    {
+        "max_segments": _number("How long a page may be; each segment is billed.", 1, 10),
+        "typed_max_segments": _number("How long a text of /sms or the API may be.", 1, 10),
+        "alphabet": _choice("unicode keeps Cyrillic in pages at twice the price, gsm7 spells it in Latin.", *ALPHABETS),
+        "default_region": _text("The country of numbers written without one, like 8 701 000 00 01."),
+        "allowed_regions": _words("The only countries an SMS goes to; default_region alone without it."),
+        "confirm_above_segments": _number("Longer texts ask before they are sent.", 1, 10),
+        "where": _words("Labels that say which machine; the first one an alert has is in its SMS."),
+        "validity": _duration("How long the operator tries; a page of 02:00 wakes nobody at 07:00.", default="60m"),
+    },
+)
+_LIMITS = _keys(
+    "At most so many segments; a fault must not spend the account.",
+    {
+        "per_person": _windows("For one number, per window."),
+        "total": _windows("For the house, per window."),
+        "typed_share": _text("The part of total that /sms and the API may use.", default="70%", pattern="^[0-9]+%$"),
+    },
+)
+_WATCH = _keys(
+    "Where the bridge speaks about itself.",
+    {
+        "chat": _text("Troubles of the bridge, and alerts that no route matches."),
+        "notify": _words("Who gets one SMS when Telegram itself is away."),
+        **_secret("heartbeat_url", "Called each minute; its silence is the alarm of last resort"),
+        "balance_below": {"description": "Rings when less money is left.", "type": "number", "minimum": 0},
+    },
+)
+_API = _keys(
+    "The HTTP API.",
+    {
+        "tokens": _named(
+            "Who may use it.",
+            _keys(
+                "One script or colleague.",
+                {
+                    **_secret("token", "The bearer token"),
+                    "role": _choice("As for people: operator may text any allowed number.", *ROLES),
+                },
+            ),
+        )
+    },
+)
+FILE = _keys(
+    "Unknown keys are errors.",
+    {
+        "time_zone": _text("Clocks on cards and in SMS.", default="UTC"),
+        "server": _SERVER,
+        "storage": _STORAGE,
+        "mobizon": _MOBIZON,
+        "telegram": _TELEGRAM,
+        "chats": _named("Chats by the name that routes use.", _CHAT),
+        "people": _named("People by the name that policies and /sms use.", _PERSON),
+        "policies": _named("Escalation policies by name.", _POLICY),
+        "sources": _named("Alert sources by name.", _SOURCE),
+        "routes": {"description": "Rules from alert to policy and chat.", "type": "array", "items": _ROUTE},
+        "sms": _SMS,
+        "limits": _LIMITS,
+        "watch": _WATCH,
+        "api": _API,
+    },
+    ("mobizon",),
+)
+
+_ESCALATION = "escalation over time comes in a later version; remove it for now"
+_LATER = "comes in a later version; remove it for now"
+# Keys of the finished product that this version does not know yet. None of their names has a second
+# meaning in another table, where such a key would be a plain mistake.
+LATER = {
+    **dict.fromkeys(("rotas", "storm", "rota", "page", "hmac_secret", "hmac_secret_file", "every", "route"), _LATER),
+    **dict.fromkeys(("repeat", "ack_for", "remind", "resolved_sms", "reopen_within", "deliver_within"), _ESCALATION),
+}

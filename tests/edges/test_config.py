@@ -1,0 +1,833 @@
+"""The config file: what is understood, what is refused and in which words, and what is never said aloud."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # ships no types
+from ruamel.yaml import YAML
+
+from bridge.config import Config, ConfigError, config_schema, describe, load_config
+from bridge.domain.house import Role
+from bridge.domain.phone import PhoneNumber
+from bridge.domain.routing import Matcher
+from bridge.domain.secret import Secret
+from bridge.domain.throttle import Window
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config.example.yaml"
+
+GOOD = """\
+time_zone: Asia/Almaty
+server: {listen: 127.0.0.1:9877}
+storage: {url: sqlite:data/bridge.db, keep: 90d}
+mobizon: {base_url: https://api.mobizon.kz, api_key_file: key}
+telegram: {token_file: key, updates: polling}
+chats:
+  ops: {id: -1001234567890, topic: 7}
+people:
+  aigerim: {phone: +77010000001, telegram_id: 111111111, role: operator}
+  jonas: {phone: "8 701 000 00 02"}
+  dana: {telegram_id: 333333333}
+policies:
+  critical:
+    steps:
+      - {notify: [chat, aigerim], wait: 5m}
+sources:
+  alertmanager: {token_file: key}
+  shop: {kind: generic, basic: {user: shop, password_file: key}}
+routes:
+  - {name: critical, matchers: ['severity="critical"'], policy: critical, chat: ops, priority: critical}
+  - {name: rest, chat: ops, silent: true}
+sms: {default_region: KZ}
+limits: {per_person: {5m: 5}, typed_share: 70%}
+watch: {chat: ops, notify: [aigerim]}
+api: {tokens: {scripts: {token_file: key, role: responder}}}
+"""
+
+
+class Folder:
+    """A folder with a config file in it, and the secrets that the config names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.secret("key", "s3cret\n")
+
+    def secret(self, name: str, content: str | bytes, mode: int = 0o600) -> None:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        file.chmod(mode)
+
+    def load(self, text: str | bytes = GOOD, environ: Mapping[str, str] | None = None, mode: int = 0o600) -> Config:
+        self.secret("config.yaml", text, mode)
+        return load_config(self.path / "config.yaml", environ or {})
+
+    def problems(self, text: str | bytes, environ: Mapping[str, str] | None = None) -> list[str]:
+        """Every problem, the folder's name left out."""
+        with pytest.raises(ConfigError) as refused:
+            self.load(text, environ)
+        return [problem.replace(f"{self.path}/config.yaml", "config.yaml") for problem in refused.value.problems]
+
+    def warnings(self, config: Config) -> list[str]:
+        return [warning.replace(f"{self.path}/config.yaml", "config.yaml") for warning in config.warnings]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+# --- what is understood --------------------------------------------------------------------------------
+
+
+def test_a_good_file_becomes_a_house(folder: Folder) -> None:
+    config = folder.load()
+    house = config.house
+
+    assert config.warnings == ()
+    assert house.time_zone.key == "Asia/Almaty"
+    assert house.people["aigerim"].number == PhoneNumber("+77010000001")
+    assert house.people["aigerim"].role is Role.OPERATOR
+    assert house.people["jonas"].number == PhoneNumber("+77010000002")
+    assert (house.people["dana"].number, house.people["dana"].role) == (None, Role.OBSERVER)
+    assert (house.chats["ops"].id, house.chats["ops"].topic) == (-1001234567890, 7)
+    assert house.policies["critical"].steps[0].by_sms == ("aigerim",)
+    assert house.policies["critical"].steps[0].wait == timedelta(minutes=5)
+    assert [route.name for route in house.routes] == ["critical", "rest"]
+    assert house.routes[0].matchers == (Matcher("severity", "=", "critical"),)
+    assert (house.routes[0].critical, house.routes[1].critical, house.routes[1].silent) == (True, False, True)
+    assert house.sms.allowed_regions == {"KZ"}
+    assert house.limits.per_person == (Window(timedelta(minutes=5), 5),)
+    assert house.limits.total == (Window(timedelta(hours=1), 60), Window(timedelta(days=1), 200))
+    assert (house.watch.chat, house.watch.notify) == ("ops", ("aigerim",))
+    assert config.server.listen == ("127.0.0.1", 9877)
+    assert config.storage.path == folder.path / "data/bridge.db"
+    assert config.storage.keep == timedelta(days=90)
+    assert config.mobizon.api_key.reveal() == "s3cret"
+    assert config.mobizon.key_file == folder.path / "key"
+    assert config.telegram is not None and config.telegram.token.reveal() == "s3cret"
+    assert config.sources["alertmanager"].credentials.tokens == (Secret("s3cret"),)
+    assert config.sources["shop"].credentials.basic == (("shop", Secret("s3cret")),)
+    assert config.api_tokens["scripts"].role is Role.RESPONDER
+
+
+def test_a_good_file_is_told_in_one_line(folder: Folder) -> None:
+    assert describe(folder.load(), Path("config.yaml")) == (
+        "config.yaml: good. 3 people, 2 routes. Next: sms-bridge doctor --config config.yaml"
+    )
+
+
+def test_no_scalar_is_typed_before_its_time(folder: Folder) -> None:
+    text = GOOD.replace("default_region: KZ", "allowed_regions: [NO, KZ]").replace('"8 701 000 00 02"', "+77010000002")
+    config = folder.load(text.replace("user: shop", "user: 077"))
+    assert config.house.sms.allowed_regions == {"NO", "KZ"}
+    assert config.house.people["jonas"].number == PhoneNumber("+77010000002")
+    assert config.sources["shop"].credentials.basic[0][0] == "077"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("https://api.mobizon.kz", "https://api.mobizon.com.br/"),
+        ("https://api.mobizon.kz", "http://127.0.0.1:8080"),
+        ("https://api.mobizon.kz", "'http://[::1]:8080'"),
+        ("listen: 127.0.0.1:9877", "listen: '[::1]:0'"),
+        ("listen: 127.0.0.1:9877", "listen: 0.0.0.0:9877, allow_plain: true"),
+        ("listen: 127.0.0.1:9877", "public_listen: 0.0.0.0:9878, public_url: https://sms.example.net"),
+        ("notify: [chat, aigerim]", "notify: [chat]"),
+        ("{kind: generic, basic: {user: shop, password_file: key}}", "{kind: generic, open: true}"),
+        ("sms: {default_region: KZ}", "sms: {default_region: kz, validity: 24h, alphabet: unicode, max_segments: 10}"),
+        ('severity="critical"\'', 'team=~"db|web"\', severity!=info'),
+    ],
+)
+def test_these_are_fine_too(folder: Folder, old: str, new: str) -> None:
+    assert folder.load(_with(old, new)).warnings == ()
+
+
+@pytest.mark.parametrize("text", [GOOD.replace("\n", "\r\n"), "\ufeff" + GOOD, "%YAML 1.1\n---\n" + GOOD])
+def test_a_file_from_another_editor_reads_the_same(folder: Folder, text: str) -> None:
+    assert folder.load(text) == folder.load()
+
+
+def test_tokens_in_a_file_are_all_valid(folder: Folder) -> None:
+    folder.secret("tokens", "old\nnew\r\n\n")
+    config = folder.load(_with("alertmanager: {token_file: key}", "alertmanager: {token_file: tokens}"))
+    assert [token.reveal() for token in config.sources["alertmanager"].credentials.tokens] == ["old", "new"]
+
+
+def test_a_secret_may_come_from_the_environment(folder: Folder) -> None:
+    text = _with("api_key_file: key", "api_key: '${MOBIZON_API_KEY}'")
+    config = folder.load(text, {"MOBIZON_API_KEY": "from-outside"}, mode=0o644)
+    assert config.mobizon.api_key.reveal() == "from-outside"
+    assert config.mobizon.key_file is None
+    assert config.warnings == ()
+
+
+# --- what is refused, and in which words -----------------------------------------------------------------
+
+
+def _with(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new, 1)
+
+
+KEYS_OF_SERVER = "there are: allow_plain, listen, max_body, max_unsigned_body, public_listen, public_url"
+
+REFUSED = [
+    # time and durations
+    ("Asia/Almaty", "Almaty", "1: time_zone: no such time zone; did you mean Asia/Almaty?"),
+    ("Asia/Almaty", "Nowhere", "1: time_zone: no such time zone; write it like Asia/Almaty"),
+    ("Asia/Almaty", "", "1: time_zone: empty; write a value, or remove the key"),
+    ("Asia/Almaty", "[UTC]", "1: time_zone: a list or a table; a single value would be right"),
+    ("keep: 90d", "keep: 5 minutes", "3: storage.keep: not a duration; write 5m, 30s, 1h or 7d"),
+    ("keep: 90d", "keep: 30m", "3: storage.keep: out of range; write 1d to 3650d"),
+    # keys
+    ("server: {listen:", "server: {lisen:", "2: server.lisen: no such key; did you mean listen?"),
+    ("server: {", "server: {x: 1, ", f"2: server.x: no such key; {KEYS_OF_SERVER}"),
+    ("server: {", "server: {listen: 127.0.0.1:1, ", "2: server.listen: stands here twice, first in line 2; keep one"),
+    ("sms: {", "rotas: {}\nsms: {", "22: rotas: comes in a later version; remove it for now"),
+    ("topic: 7", "rota: primary", "7: chats.ops.rota: comes in a later version; remove it for now"),
+    (
+        "  critical:\n",
+        "  critical:\n    repeat: 1\n",
+        "14: policies.critical.repeat: escalation over time comes in a later version; remove it for now",
+    ),
+    ("sms: {default_region: KZ}", "sms: KZ", "22: sms: not a table; write its keys in lines below, further in"),
+    # the server and the database
+    ("127.0.0.1:9877", "9877", "2: server.listen: not an address; write HOST:PORT like 127.0.0.1:9877"),
+    ("127.0.0.1:9877", "127.0.0.1:65536", "2: server.listen: no such port; write one from 1 to 65535"),
+    (
+        "127.0.0.1:9877",
+        "0.0.0.0:9877",
+        "2: server.listen: others can reach it and read tokens off the wire; listen on 127.0.0.1 behind a TLS proxy, "
+        "or say allow_plain: true",
+    ),
+    (
+        "listen: 127.0.0.1:9877",
+        "public_listen: 0.0.0.0:9878, public_url: http://sms.example.net",
+        "2: server.public_listen: others can reach it and read tokens off the wire; listen on 127.0.0.1 behind a TLS "
+        "proxy, or say allow_plain: true",
+    ),
+    (
+        "listen: 127.0.0.1:9877",
+        "public_listen: 127.0.0.1:9877",
+        "2: server.public_listen: the same address as listen; take another port",
+    ),
+    (
+        "listen: 127",
+        "max_body: 3 MB, listen: 127",
+        "2: server.max_body: not a size; write it like 32MiB, from 1KiB to 1024MiB",
+    ),
+    ("listen: 127", "allow_plain: yes, listen: 127", "2: server.allow_plain: neither yes nor no; write true or false"),
+    (
+        "sqlite:data/bridge.db",
+        "postgresql://bridge:pw@db/bridge",
+        "3: storage.url: PostgreSQL comes in a later version; write sqlite:data/bridge.db",
+    ),
+    (
+        "sqlite:data/bridge.db",
+        "sqlite::memory:",
+        "3: storage.url: not a database; write sqlite:PATH like sqlite:data/bridge.db",
+    ),
+    # Mobizon: the key goes to nobody else
+    (
+        "https://api.mobizon.kz",
+        "https://api.mobizon.evil.com",
+        "4: mobizon.base_url: not a Mobizon API; write https://api.mobizon.kz, or the account's own site",
+    ),
+    (
+        "https://api.mobizon.kz",
+        "https://api.mobizon.kz@evil.example",
+        "4: mobizon.base_url: more than an address; write it like https://host.example without user, ? or #",
+    ),
+    (
+        "https://api.mobizon.kz",
+        "https://evil.example/api.mobizon.kz",
+        "4: mobizon.base_url: not a Mobizon API; write https://api.mobizon.kz, or the account's own site",
+    ),
+    (
+        "https://api.mobizon.kz",
+        "http://api.mobizon.kz",
+        "4: mobizon.base_url: not encrypted, and the key travels in it; write https://",
+    ),
+    (
+        "base_url: https://api.mobizon.kz, ",
+        "",
+        "4: mobizon: no base_url; write it like base_url: https://api.mobizon.kz",
+    ),
+    ("api_key_file: key", "", "4: mobizon: no key, so nothing can be sent; add api_key_file: FILE"),
+    (
+        "api_key_file: key",
+        "api_key: x, api_key_file: key",
+        "4: mobizon.api_key_file: api_key and api_key_file are both there; keep one",
+    ),
+    ("{base_url", "{concurrency: 17, base_url", "4: mobizon.concurrency: out of range; write 1 to 16"),
+    (
+        "{base_url",
+        "{api_key_in: header, base_url",
+        "4: mobizon.api_key_in: not one of the words it may be; write query or body",
+    ),
+    # Telegram and chats
+    ("token_file: key, updates", "updates", "5: telegram: no token, so the bot cannot speak; add token_file: FILE"),
+    ("id: -1001234567890", "id: ops", "7: chats.ops.id: not a whole number; write digits only"),
+    ("topic: 7", "topic: 0", "7: chats.ops.topic: too small; 1 or more"),
+    # people
+    (
+        "+77010000001",
+        "+7701000001",
+        "9: people.aigerim.phone: one digit short for Kazakhstan; ",
+    ),
+    ("+77010000001", "oops", "9: people.aigerim.phone: not a phone number; write digits, like +7 701 000 00 01"),
+    (
+        "+77010000001",
+        "+4915112345678",
+        "9: people.aigerim.phone: Germany is not allowed here; sms.allowed_regions has KZ; "
+        "write a mobile number of an allowed country",
+    ),
+    (
+        "telegram_id: 333333333",
+        "role: observer",
+        "11: people.dana: neither a phone nor a telegram_id; add the one they are reached by",
+    ),
+    (
+        "telegram_id: 333333333",
+        "telegram_id: 111111111",
+        "11: people.dana.telegram_id: the same id as aigerim; one person, one entry",
+    ),
+    (
+        '"8 701 000 00 02"',
+        "+7 701 000 00 01",
+        "10: people.jonas.phone: the same number as aigerim; one person, one entry",
+    ),
+    *(
+        (
+            "telegram_id: 333333333",
+            f"telegram_id: {nobody}",
+            "11: people.dana.telegram_id: Telegram's own id for anonymous admins and channels, not a person; "
+            "/id tells the person's",
+        )
+        for nobody in (1087968824, 136817688, 777000)
+    ),
+    (
+        "role: operator",
+        "role: boss",
+        "9: people.aigerim.role: not one of the words it may be; write observer, responder or operator",
+    ),
+    (
+        "  dana:",
+        "  everyone:",
+        "11: people.everyone: a word with a meaning of its own; call this person something else",
+    ),
+    (
+        "  dana:",
+        "  Aigerim:",
+        "11: people.Aigerim: only its capitals differ from somebody above; /sms could not tell them apart",
+    ),
+    # policies
+    (
+        "[chat, aigerim]",
+        "[chat, aigerin]",
+        '15: policies.critical.steps[0].notify[1]: no person is called "aigerin"; did you mean aigerim?',
+    ),
+    (
+        "[chat, aigerim]",
+        "[dana]",
+        "15: policies.critical.steps[0].notify[0]: dana has no phone; give people.dana.phone",
+    ),
+    (
+        "[chat, aigerim]",
+        "[rota primary]",
+        "15: policies.critical.steps[0].notify[0]: rotas come in a later version; name people, or chat",
+    ),
+    ("[chat, aigerim]", "[]", "15: policies.critical.steps[0].notify: nobody in it; write names of people, or chat"),
+    (
+        "notify: [chat, aigerim], ",
+        "",
+        "15: policies.critical.steps[0]: no notify; write whom it reaches, like notify: [chat, NAME]",
+    ),
+    ("[chat, aigerim]", "aigerim", "15: policies.critical.steps[0].notify: not a list; write it like [one, two]"),
+    (
+        "wait: 5m}\n",
+        "wait: 5m}\n      - {notify: [jonas]}\n",
+        "16: policies.critical.steps[1]: a second step; escalation over time comes in a later version, keep one",
+    ),
+    (
+        "wait: 5m}",
+        "deliver_within: 2m}",
+        "15: policies.critical.steps[0].deliver_within: escalation over time comes in a later version; "
+        "remove it for now",
+    ),
+    # sources
+    (
+        "{token_file: key}\n  shop",
+        "{}\n  shop",
+        "17: sources.alertmanager: no credential, so anyone who finds the address can page you; add token_file: FILE, "
+        "or say open: true",
+    ),
+    (
+        "alertmanager: {",
+        "alertmanager: {open: true, ",
+        "17: sources.alertmanager.open: open to anybody although there is token_file; keep one of the two",
+    ),
+    (
+        "kind: generic",
+        "kind: grafana",
+        "18: sources.shop.kind: sources of kind grafana come in a later version; there are now: alertmanager, generic",
+    ),
+    ("kind: generic, ", "", "18: sources.shop.kind: no kind of that name; write kind: alertmanager or generic"),
+    (", password_file: key", "", "18: sources.shop.basic: no password; add password_file: FILE"),
+    (
+        "kind: generic",
+        "kind: generic, routes: [night]",
+        '18: sources.shop.routes[0]: no route is called "night"; there are: critical, rest',
+    ),
+    # routes
+    (
+        "policy: critical,",
+        "policy: night-shift,",
+        '20: routes[0].policy: no policy is called "night-shift"; there are: critical',
+    ),
+    (
+        "name: rest, chat: ops",
+        "name: rest, chat: opps",
+        '21: routes[1].chat: no chat is called "opps"; did you mean ops?',
+    ),
+    (
+        "name: rest",
+        "name: critical",
+        '21: routes[1].name: a second route called "critical"; names are what cards and URLs tell apart',
+    ),
+    (
+        "name: rest, chat: ops",
+        "name: rest",
+        "21: routes[1]: neither policy nor chat, so nobody would hear of it; add the one or the other",
+    ),
+    (
+        "'severity=\"critical\"'",
+        "severity critical",
+        '20: routes[0].matchers[0]: not a matcher; write it like severity="critical", with = != =~ or !~',
+    ),
+    (
+        "'severity=\"critical\"'",
+        "'severity=~\"(\"'",
+        "20: routes[0].matchers[0]: not a regular expression; Python's re has to understand it",
+    ),
+    (
+        "priority: critical",
+        "priority: high",
+        "20: routes[0].priority: not one of the words it may be; write normal or critical",
+    ),
+    # sms, limits, watch, api
+    (
+        "default_region: KZ",
+        "default_region: Kazakhstan",
+        "22: sms.default_region: not a country code; write two letters like KZ or DE (ISO 3166)",
+    ),
+    ("default_region: KZ", "default_region: KZ, validity: 73h", "22: sms.validity: out of range; write 1m to 3d"),
+    ("default_region: KZ", "default_region: KZ, max_segments: 0", "22: sms.max_segments: out of range; write 1 to 10"),
+    (
+        "default_region: KZ",
+        "default_region: KZ, allowed_regions: []",
+        "22: sms.allowed_regions: no country in it; write the ones you text, like [KZ]",
+    ),
+    ("{5m: 5}", "{5m: many}", "23: limits.per_person.5m: not a whole number; write digits only"),
+    ("{5m: 5}", "{soon: 5}", "23: limits.per_person.soon: not a duration; write 5m, 30s, 1h or 7d"),
+    ("{5m: 5}", "{}", "23: limits.per_person: no window in it; write it like {1h: 11}"),
+    ("70%", "0.7", "23: limits.typed_share: not a share; write 0% to 100%"),
+    ("notify: [aigerim]}", "notify: [dana]}", "24: watch.notify[0]: dana has no phone; give people.dana.phone"),
+    (
+        "{chat: ops, notify",
+        "{balance_below: low, chat: ops, notify",
+        "24: watch.balance_below: not an amount of money; write it like 3000 or 12.50",
+    ),
+    (
+        "{token_file: key, role: responder}",
+        "{role: responder}",
+        "25: api.tokens.scripts: no token; add token_file: FILE",
+    ),
+    # YAML itself
+    ("Asia/Almaty", "&zone UTC", "1: time_zone: anchors and aliases (& and *) are not read; write it out"),
+    ("Asia/Almaty", "!!str UTC", "1: time_zone: tags (!) are not read; leave it out, or put it in quotes"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line"), REFUSED)
+def test_a_mistake_is_named_by_line_and_path(folder: Folder, old: str, new: str, line: str) -> None:
+    (problem,) = folder.problems(_with(old, new))
+    expected = f"config.yaml:{line}"
+    assert problem == expected or (expected.endswith("; ") and problem.startswith(expected))
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_lines(folder: Folder) -> None:
+    text = (
+        GOOD.replace("Asia/Almaty", "Almaty")
+        .replace("[chat, aigerim]", "[nobody]")
+        .replace("{token_file: key}\n", "{}\n", 1)
+        .replace("sqlite:data/bridge.db", "file.db")
+    )
+    lines = [int(problem.split(":")[1]) for problem in folder.problems(text)]
+    assert lines == [1, 3, 15, 17]
+
+
+def test_a_webhook_needs_a_secret_and_an_address(folder: Folder) -> None:
+    assert folder.problems(_with("updates: polling", "updates: webhook")) == [
+        "config.yaml:5: telegram.updates: webhook without a secret: anybody could speak as Telegram; "
+        "add webhook_secret_file: FILE",
+        "config.yaml:5: telegram.updates: webhook needs an address that Telegram can reach; set server.public_url",
+    ]
+
+
+def test_without_any_country_nothing_could_be_sent(folder: Folder) -> None:
+    (first, *_) = folder.problems(_with("sms: {default_region: KZ}\n", ""))
+    assert first.startswith("config.yaml:1: sms: no country is allowed, so nothing could be sent; ")
+
+
+def test_an_empty_house_says_what_is_missing(folder: Folder) -> None:
+    assert folder.problems("people: {}\n") == [
+        "config.yaml:1: mobizon: not there, so nothing can be sent; add base_url and api_key_file below it",
+        "config.yaml:1: sms: no country is allowed, so nothing could be sent; "
+        "add default_region: KZ, or allowed_regions",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "1: empty; the shortest config that pages opens config.example.yaml"),
+        ("# nothing\n", "1: empty; the shortest config that pages opens config.example.yaml"),
+        ("- a\n", "1: not a table; write keys like mobizon: at the start of a line"),
+        ("a: 1\n---\nb: 1\n", "2: a second document; keep one, without ---"),
+        ("sms:\n\tmax_segments: 1\n", "2: not YAML: a tab; indent with spaces"),
+        ("sms: [1\nlimits: {}\n", "2: not YAML: expected ',' or ']', but got ':'"),
+        (b"sms:\n  x: \xff\n", "2: not UTF-8; save the file as UTF-8"),
+        (
+            "a: " + "[" * 100_000,
+            "1: a[0][0][0][0][0][0][0][0][0][0][0][0]: nested too deeply; no key of ours stands there",
+        ),
+        ("#" * (1024 * 1024 + 1), "1: larger than 1 MiB; this is no config of ours"),
+    ],
+)
+def test_what_is_no_config_at_all_is_told_so(folder: Folder, text: str | bytes, problem: str) -> None:
+    assert folder.problems(text)[0] == f"config.yaml:{problem}"
+
+
+def test_a_file_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config.yaml:1: cannot be read \(No such file or directory\); name the"):
+        load_config(tmp_path / "config.yaml", {})
+
+
+# --- warnings ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warning"),
+    [
+        (
+            "  - {name: rest, chat: ops, silent: true}\n",
+            "",
+            "config.yaml:19: routes: no route catches everything; what none matches would show in ops only",
+        ),
+        (
+            "default_region: KZ",
+            "default_region: KZ, validity: 30m",
+            "config.yaml:22: sms.validity: some operators ignore what is not between 60m and 24h",
+        ),
+        (
+            "telegram: {token_file: key, updates: polling}\n",
+            "",
+            "config.yaml:5: chats: there is no bot to write there; add telegram: {token_file: FILE}",
+        ),
+    ],
+)
+def test_what_is_worth_a_look_is_a_warning(folder: Folder, old: str, new: str, warning: str) -> None:
+    assert folder.warnings(folder.load(_with(old, new))) == [warning]
+
+
+def test_a_number_outside_the_known_ranges_is_only_warned_of(folder: Folder) -> None:
+    text = _with("default_region: KZ", "default_region: KZ, allowed_regions: [KZ, GB]")
+    config = folder.load(text.replace("+77010000001", "+447700900123"))
+    assert config.house.people["aigerim"].number == PhoneNumber("+447700900123")
+    assert folder.warnings(config) == [
+        "config.yaml:9: people.aigerim.phone: in no range that we know of; check the digits. SMS go there all the same"
+    ]
+
+
+# --- secrets -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "k is empty; write the secret into it"),
+        ("\n", "k is empty; write the secret into it"),
+        (b"\xff\xfe", "k is not text; write the secret into it, in one line"),
+        ("one\ntwo\n", "holds several lines; one secret is expected"),
+        ("x" * 70_000, "k is too large for a secret; write the secret into it, in one line"),
+        (None, "k is not there; create it, readable only for us"),
+    ],
+)
+def test_a_secret_file_that_will_not_do(folder: Folder, content: str | bytes | None, what: str) -> None:
+    if content is not None:
+        folder.secret("k", content, 0o600)
+    problems = folder.problems(_with("api_key_file: key", "api_key_file: k"))
+    assert problems == [f"config.yaml:4: mobizon.api_key_file: {what}"]
+
+
+def test_a_secret_file_for_everybody_is_warned_of(folder: Folder) -> None:
+    folder.secret("k", "s3cret", 0o444)  # as orchestrators mount them
+    config = folder.load(_with("api_key_file: key", "api_key_file: k"))
+    assert folder.warnings(config) == [
+        "config.yaml:4: mobizon.api_key_file: everybody on this machine can read that file; chmod 600 it"
+    ]
+
+
+def test_a_missing_variable_is_named(folder: Folder) -> None:
+    assert folder.problems(_with("api_key_file: key", "api_key: '${MOBIZON_API_KEY}'")) == [
+        "config.yaml:4: mobizon.api_key: the environment has no MOBIZON_API_KEY; set it, or use a file"
+    ]
+
+
+def test_an_inline_secret_in_a_file_for_everybody_is_warned_of(folder: Folder) -> None:
+    text = _with("api_key_file: key", "api_key: s3cret")
+    assert folder.load(text).warnings == ()
+    assert folder.warnings(folder.load(text, mode=0o644)) == [
+        "config.yaml:4: mobizon.api_key: stands in a file that everybody on this machine can read; "
+        "chmod 600 it, or use api_key_file"
+    ]
+
+
+def test_a_file_for_everybody_is_fine_without_a_secret_in_it(folder: Folder) -> None:
+    assert folder.load(mode=0o644).warnings == ()
+
+
+# --- the environment's overrides ------------------------------------------------------------------------
+
+
+def test_the_environment_overrides_single_values(folder: Folder) -> None:
+    environ = {
+        "SMS_BRIDGE__MOBIZON__BASE_URL": "http://127.0.0.1:8080",
+        "sms_bridge__Server__max_body": "1MiB",
+        "SMS_BRIDGE__PEOPLE__AIGERIM__PHONE": "+77010000009",
+        "SMS_BRIDGE__TIME_ZONE": "UTC",
+        "SMS_BRIDGE__MOBIZON__API_KEY": "from-outside",
+        "SMS_BRIDGE_API_TOKEN": "another matter",
+    }
+    config = folder.load(environ=environ)
+    assert config.mobizon.base_url == "http://127.0.0.1:8080"
+    assert config.server.max_body == 1024 * 1024
+    assert config.house.people["aigerim"].number == PhoneNumber("+77010000009")
+    assert config.house.time_zone.key == "UTC"
+    assert config.mobizon.api_key.reveal() == "from-outside"
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        ("SMS_BRIDGE__MOBIZON__BASE_ULR", "names no key of the config; did you mean base_url?"),
+        ("SMS_BRIDGE__PEOPLE__NOBODY__PHONE", "names no key of the config; there are: aigerim, dana, jonas"),
+        ("SMS_BRIDGE__ROUTES", "names a whole section; only single values can be overridden"),
+        ("SMS_BRIDGE__PEOPLE__AIGERIM", "names a whole section; only single values can be overridden"),
+        ("SMS_BRIDGE__TIME_ZONE__X", "names a key below something that is no table"),
+        ("SMS_BRIDGE__SERVER__LISTEN", "server.listen: not an address; write HOST:PORT like 127.0.0.1:9877"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_told_so(folder: Folder, variable: str, problem: str) -> None:
+    assert folder.problems(GOOD, {variable: "x"}) == [f"{variable}: {problem}"]
+
+
+# --- nothing slips out -----------------------------------------------------------------------------------
+
+CANARY = "5ecr3t0cafe12345678d00d90909090feedface1"
+PHRASE = "correct-horse-battery-staple-in-the-wrong-place"
+NUMBER = "+77010009876"
+
+
+def test_neither_a_secret_nor_a_number_is_printed_by_a_config(folder: Folder) -> None:
+    folder.secret("key", CANARY)
+    text = GOOD.replace("+77010000001", NUMBER).replace("sms: {", f"# {CANARY}\nsms: {{")
+    config = folder.load(text.replace("api_key_file: key", f"api_key: {CANARY}"), mode=0o644)
+    printed = repr(config) + "".join(config.warnings)
+    assert CANARY not in printed
+    assert "09876" not in printed
+    assert config.mobizon.api_key.reveal() == CANARY
+
+
+def _scalars_of_good() -> Iterator[tuple[int, int]]:
+    """Where each word of the good file stands."""
+    return (found.span() for found in re.finditer(r"""'[^']*'|"[^"]*"|[^\s{}\[\],:'"]+(?::[^\s{}\[\],'"]+)*""", GOOD))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [CANARY, NUMBER, PHRASE, "!" + CANARY, f"'{CANARY}", f"\t{CANARY}", f"%{CANARY}", f"*{CANARY}", f"!{CANARY}!x"],
+)
+def test_no_problem_repeats_what_stands_in_the_wrong_place(folder: Folder, planted: str) -> None:
+    refused = 0
+    for start, end in _scalars_of_good():
+        try:
+            config = folder.load(GOOD[:start] + planted + GOOD[end:])
+            said = "".join(config.warnings)
+        except ConfigError as error:
+            refused += 1
+            said = str(error) + repr(error)
+        assert not any(secret in said for secret in (CANARY, PHRASE, "09876")), GOOD[start:end]
+    assert refused > 30
+
+
+def test_no_problem_of_an_override_repeats_its_value(folder: Folder) -> None:
+    for key in ("TIME_ZONE", "MOBIZON__BASE_URL", "PEOPLE__JONAS__PHONE", "SERVER__LISTEN", "MOBIZON__API_KEY_FILE"):
+        for planted in (CANARY, NUMBER + "0"):
+            (problem,) = folder.problems(GOOD, {f"SMS_BRIDGE__{key}": planted})
+            assert planted not in problem
+
+
+# --- whatever stands in the file -------------------------------------------------------------------------
+
+WORDS = st.one_of(
+    st.sampled_from(sorted(set(re.findall(r"[\w/.+%-]+", GOOD)))),
+    st.text(max_size=12),
+    st.integers().map(str),
+    st.sampled_from(["~", "null", "0", "-1", "true", "1e9", "${X}", "a=~(?i)x", "a=~[[a]", "a=~x{99999999999}"]),
+)
+TREES: st.SearchStrategy[Any] = st.recursive(
+    WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
+)
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def _only_config_errors(folder: Folder, text: str | bytes) -> None:
+    try:
+        folder.load(text)
+    except ConfigError as error:
+        assert error.problems
+        assert all("\n" not in problem for problem in error.problems)
+
+
+@FUZZ
+@given(text=st.text(alphabet=st.sampled_from(list("ab:-[]{},&*!|>'\"%@`#?~\\ \n\t\0x\u2028\ufeff")), max_size=60))
+def test_any_text_is_a_config_or_a_config_error(folder: Folder, text: str) -> None:
+    _only_config_errors(folder, text)
+
+
+@FUZZ
+@given(content=st.binary(max_size=60))
+def test_any_bytes_are_a_config_or_a_config_error(folder: Folder, content: bytes) -> None:
+    _only_config_errors(folder, content)
+
+
+@FUZZ
+@given(section=st.sampled_from(sorted(config_schema()["properties"])), tree=TREES)
+def test_any_tree_under_any_section_is_a_config_or_a_config_error(folder: Folder, section: str, tree: Any) -> None:
+    lines = [line for line in GOOD.splitlines() if not line.startswith((section, " "))]
+    _only_config_errors(folder, "\n".join([*lines, f"{section}: {json.dumps(tree)}"]))
+
+
+@FUZZ
+@given(where=st.integers(0, len(GOOD)), length=st.integers(0, 12), instead=WORDS)
+def test_any_slip_of_the_pen_is_a_config_or_a_config_error(
+    folder: Folder, where: int, length: int, instead: str
+) -> None:
+    _only_config_errors(folder, GOOD[:where] + instead.encode(errors="replace").decode() + GOOD[where + length :])
+
+
+# --- the example, the schema -------------------------------------------------------------------------------
+
+
+def _secrets_of(folder: Folder, text: str) -> None:
+    for place, name in enumerate(re.findall(r"_file: (\S+)", text)):
+        folder.secret(name, "https://heartbeat.example.net/1" if "heartbeat" in name else f"secret-{place}")
+
+
+def _commented() -> str:
+    """What is commented out in the example, taken in."""
+    _, rest = EXAMPLE.read_text("utf-8").split("\n#\n", 1)
+    return "".join(line.removeprefix("# ") + "\n" for line in rest.splitlines())
+
+
+def test_the_example_opens_with_the_shortest_config_that_pages(folder: Folder) -> None:
+    text = EXAMPLE.read_text("utf-8")
+    _secrets_of(folder, text)
+    config = folder.load(text)
+    assert config.warnings == ()
+    assert config.house.policies["critical"].steps[0].by_sms == ("aigerim",)
+
+
+def test_all_of_the_example_loads(folder: Folder) -> None:
+    text = _commented()
+    _secrets_of(folder, text)
+    config = folder.load(text)
+    assert config.warnings == ()
+    assert Draft202012Validator(config_schema()).is_valid(YAML(typ="safe", pure=True).load(text))
+
+
+def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: Folder) -> None:
+    text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
+    assert secrets == text.count("${") == 7
+    variables = re.findall(r"\$\{(\w+)\}", text)
+    config = folder.load(text, {name: f"https://host.example/{name}" for name in variables})
+    assert config.warnings == ()
+    assert config.heartbeat_url == Secret("https://host.example/HEARTBEAT_URL")
+
+
+def _keys(schema: dict[str, Any]) -> Iterator[str]:
+    for key, below in schema.get("properties", {}).items():
+        yield key
+        yield from _keys(below)
+    for below in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(below, dict):
+            yield from _keys(below)
+
+
+def test_the_example_shows_every_key_with_a_comment() -> None:
+    shown = _commented()
+    for key in set(_keys(config_schema())):
+        assert re.search(rf"(?m)^[ -]*(# or )?{key}:", shown), key
+    for line in shown.splitlines():
+        is_scalar = re.match(r"\s+(# or )?\w+: [^{]", line) and "chat: ops" not in line and "silent: true" not in line
+        assert not is_scalar or "#" in line.replace("# or", "") or "kind: generic" in line, line
+
+
+def test_no_key_of_the_example_is_read_past(folder: Folder) -> None:
+    lines = _commented().splitlines()
+    _secrets_of(folder, "\n".join(lines))
+    keys = {}
+    for place, line in enumerate(lines):
+        if found := re.match(r"( *(?:- )?(\w+):) +[^# ]", line):
+            broken = [*lines[:place], f"{found[1]} {{oops: {{}}}}", *lines[place + 1 :]]
+            keys[found[2]] = [
+                p for p in folder.problems("\n".join(broken)) if p.startswith(f"config.yaml:{place + 1}: ")
+            ]
+    assert len(keys) > 50
+    assert [key for key, problems in keys.items() if not problems] == []
+
+
+def test_the_schema_is_one_and_describes_every_key() -> None:
+    schema = config_schema()
+    Draft202012Validator.check_schema(schema)
+
+    def describe_all(below: dict[str, Any]) -> Iterator[bool]:
+        for key in below.get("properties", {}).values():
+            yield bool(key["description"])
+            yield from describe_all(key)
+
+    assert all(describe_all(schema))
+
+
+def test_the_schema_refuses_what_the_reader_refuses() -> None:
+    refuses = Draft202012Validator(config_schema())
+    assert not refuses.is_valid({"mobizon": {"base_url": "https://api.mobizon.kz"}, "mobizom": {}})
+    assert not refuses.is_valid({"mobizon": {"base_url": "https://api.mobizon.kz"}, "storage": {"keep": "5 minutes"}})
+
+
+def test_the_sample_webhook_is_the_alert_of_the_documents() -> None:
+    body = json.loads((ROOT / "examples/disk_full.json").read_text("utf-8"))
+    (alert,) = body["alerts"]
+    assert (body["version"], alert["labels"]["alertname"]) == ("4", "HostOutOfDiskSpace")
+    assert alert["labels"]["instance"].startswith("db1.")

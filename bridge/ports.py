@@ -31,7 +31,7 @@ class Outgoing:
     """One SMS, ready for the wire. `reference` is kept by the gateway as the campaign's name."""
 
     number: PhoneNumber
-    text: str
+    text: str = field(repr=False)
     reference: str
     sender_id: str | None = None
     validity: int | None = None  # minutes
@@ -143,8 +143,8 @@ class ListedMessage:
 
     id: str
     campaign_id: str | None
-    to: str
-    text: str
+    to: str = field(repr=False)
+    text: str = field(repr=False)
     status: str
     sender_id: str | None
     segments: int | None
@@ -351,10 +351,10 @@ class Question:
     asked_by: str
     number: PhoneNumber
     target: str
-    text: str
+    text: str = field(repr=False)
     alphabet: str
     segments: int
-    token: str
+    token: str = field(repr=False)
     created_at: datetime
     expires_at: datetime
     chat: str | None = None

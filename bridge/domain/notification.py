@@ -1,6 +1,6 @@
 """A notification: our promise to tell one recipient one text, and every state it may be in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -116,7 +116,7 @@ class Notification:
 
     person: str | None = None
     number: PhoneNumber | None = None
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     alphabet: str | None = None
     segments: int | None = None
 

@@ -1,0 +1,48 @@
+"""The schema's versions: alembic's migrations, run inside a connection of ours."""
+
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class SchemaTooNew(Exception):
+    """A newer program has written this database; ours would misread it."""
+
+
+def head_revision() -> str:
+    """The version this program writes."""
+    head = _scripts().get_current_head()
+    assert head is not None
+    return head
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The version the database has; None before its first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(connection: Connection, name: str) -> None:
+    """Bring the database called `name` to the head, inside the caller's transaction; raises SchemaTooNew."""
+    found = revision_of(connection)
+    if found == head_revision():
+        return
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise SchemaTooNew(
+            f"{name}: its schema is version {found}, and this program knows no newer than {head_revision()}; "
+            "run the newer sms-bridge, or put back a backup of the time before it"
+        )
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(MIGRATIONS)

@@ -1,0 +1,419 @@
+"""Every statement the store runs, by name. What is built once is compiled once."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+
+from bridge.domain.notification import Priority, State
+from bridge.ports import CardKind, ReceiptState
+from storage.tables import (
+    Instant,
+    alert,
+    card,
+    card_behind,
+    card_single,
+    incident,
+    incident_open,
+    meta,
+    not_final,
+    notification,
+    planned,
+    question,
+    receipt,
+    said,
+    sending,
+    sequence,
+    submitted,
+    telegram_update,
+    timeline,
+    timer,
+    trouble,
+    trouble_open,
+    update_waiting,
+)
+
+_now = bindparam("now", type_=Instant())
+_limit: BindParameter[int] = bindparam("limit")
+
+
+def _listed(name: str) -> Any:
+    return bindparam(name, expanding=True)
+
+
+def _upsert(table: Table) -> Insert:
+    """Insert, or replace all but the key."""
+    statement = upserting(table)
+    keys = [column.name for column in table.primary_key]
+    rest = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=rest)
+
+
+# --- meta and numbers ----------------------------------------------------------------------------------
+
+# What the bridge remembers of itself, by key.
+meta_value: Select[str] = select(meta.c.value).where(meta.c.key == bindparam("key"))
+set_meta: Insert = _upsert(meta)
+# The number after the last one taken, once `count` are taken.
+take_numbers: ReturningUpdate[int] = (
+    update(sequence).values(next=sequence.c.next + bindparam("count")).returning(sequence.c.next)
+)
+
+# --- receipts ------------------------------------------------------------------------------------------
+
+add_receipt: Insert = insert(receipt)
+receipt_by_id: Select[Any] = select(receipt).where(receipt.c.id == bindparam("row_id"))
+_waiting = receipt.c.state == said(ReceiptState.STORED)
+# Both ends of what is not yet understood: a long backlog must not hide what is wrong now.
+oldest_waiting: Select[Any] = select(receipt).where(_waiting).order_by(receipt.c.id).limit(_limit)
+newest_waiting: Select[Any] = (
+    select(receipt).where(_waiting, receipt.c.id > bindparam("after")).order_by(receipt.c.id.desc()).limit(_limit)
+)
+# What intake found out; the body is never written again.
+save_receipts: Update = (
+    update(receipt)
+    .where(receipt.c.id == bindparam("row_id"))
+    .values(state=bindparam("state"), identity=bindparam("identity"), result=bindparam("result"))
+)
+# For a list of receipts, without their bodies.
+receipts_since: Select[Any] = (
+    select(*(literal(b"").label("body") if c is receipt.c.body else c for c in receipt.c))
+    .where(receipt.c.received_at >= bindparam("since"))
+    .order_by(receipt.c.received_at.desc(), receipt.c.id.desc())
+    .limit(_limit)
+)
+# A sender that repeats the same broken bytes is told of once.
+same_dead_letter: Select[Any] = (
+    select(receipt.c.id)
+    .where(
+        receipt.c.source == bindparam("source"),
+        receipt.c.identity == bindparam("identity"),
+        receipt.c.state == said(ReceiptState.DEAD),
+        receipt.c.received_at > bindparam("since"),
+    )
+    .limit(1)
+)
+# When the same report was last taken, to tell a retry from a reminder.
+last_seen: Select[str, datetime] = (
+    select(receipt.c.identity, func.max(receipt.c.received_at, type_=Instant()).label("at"))
+    .where(
+        receipt.c.source == bindparam("source"),
+        receipt.c.identity.in_(_listed("identities")),
+        receipt.c.state == said(ReceiptState.UNDERSTOOD),
+    )
+    .group_by(receipt.c.identity)
+)
+
+# --- incidents -----------------------------------------------------------------------------------------
+
+# Groups are asked for source by source: SQLite would scan the table for a list of (source, group_key) pairs.
+_incident_group = and_(incident.c.source == bindparam("of_source"), incident.c.group_key.in_(_listed("group_keys")))
+_alert_group = and_(alert.c.source == bindparam("of_source"), alert.c.group_key.in_(_listed("group_keys")))
+
+add_incidents: Insert = insert(incident)
+save_incidents: Update = update(incident).where(incident.c.id == bindparam("row_id"))
+open_incidents: Select[Any] = select(incident).where(incident_open, _incident_group)
+incidents_by_id: Select[Any] = select(incident).where(incident.c.id.in_(_listed("ids")))
+# What is known of these groups: all of what is open, and what ended so lately that old news may still come.
+alert_records: Select[Any] = (
+    select(alert)
+    .outerjoin(incident, incident.c.id == alert.c.incident_id)
+    .where(_alert_group, or_(incident_open, alert.c.ended_at > bindparam("ended_after")))
+    .order_by(alert.c.incident_id, alert.c.fingerprint)
+)
+save_alerts: Insert = _upsert(alert)
+
+
+def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limit: int) -> Select[Any]:
+    """A list of incidents for people, the newest first."""
+    wanted: list[ColumnElement[bool]] = []
+    if open_only:
+        wanted.append(incident_open)
+    if since is not None:
+        wanted.append(incident.c.opened_at >= since)
+    if chat is not None:
+        wanted.append(incident.c.chat == chat)
+    return select(incident).where(*wanted).order_by(incident.c.id.desc()).limit(limit)
+
+
+# --- the outbox ----------------------------------------------------------------------------------------
+
+add_notifications: Insert = insert(notification)
+notifications_by_id: Select[Any] = select(notification).where(notification.c.id.in_(_listed("ids")))
+notification_by_cause: Select[Any] = select(notification).where(notification.c.cause == bindparam("cause"))
+notifications_of: Select[Any] = (
+    select(notification)
+    .where(notification.c.incident_id.in_(_listed("incident_ids")))
+    .order_by(notification.c.incident_id, notification.c.round, notification.c.step, notification.c.id)
+)
+_earlier = notification.alias("earlier")
+# What may be sent now: due, and no earlier step of the same round is still to leave.
+# The ranks are spelled out so that the index gives the rows in this order and the search stops at the limit.
+claimable: Select[Any] = (
+    select(notification)
+    .where(
+        planned,
+        notification.c.priority.in_(list(Priority)),
+        notification.c.due_at <= _now,
+        ~exists().where(
+            _earlier.c.incident_id == notification.c.incident_id,
+            _earlier.c.round == notification.c.round,
+            _earlier.c.step < notification.c.step,
+            _earlier.c.state.in_([said(State.PLANNED), said(State.SENDING)]),
+        ),
+    )
+    .order_by(notification.c.priority, notification.c.due_at, notification.c.id)
+    .limit(_limit)
+)
+# Whoever moved the row meanwhile (another state, another attempt) keeps it.
+save_notification: Update = update(notification).where(
+    notification.c.id == bindparam("row_id"),
+    notification.c.state == bindparam("was_state"),
+    notification.c.attempt == bindparam("was_attempt"),
+)
+# Where rows stand, held until the commit.
+fences: Select[int, State, int] = (
+    select(notification.c.id, notification.c.state, notification.c.attempt)
+    .where(notification.c.id.in_(_listed("ids")))
+    .with_for_update()
+)
+# An incident that is over owes nobody anything further.
+cancel_planned: Update = (
+    update(notification)
+    .where(planned, notification.c.incident_id.in_(_listed("incident_ids")))
+    .values(state=State.CANCELLED, reason=bindparam("why"), ended_at=_now)
+)
+leases_over: Select[Any] = (
+    select(notification).where(sending, notification.c.lease_until <= _now).order_by(notification.c.lease_until)
+)
+all_sending: Select[Any] = select(notification).where(sending).order_by(notification.c.lease_until)
+polls_due: Select[Any] = (
+    select(notification)
+    .where(submitted, notification.c.next_poll_at <= _now)
+    .order_by(notification.c.next_poll_at, notification.c.id)
+    .limit(_limit)
+)
+# The gateway hinted at these. Rows at an end are left as they are, but count as known.
+poll_now: Update = (
+    update(notification)
+    .where(notification.c.message_id.in_(_listed("message_ids")))
+    .values(next_poll_at=case((submitted, _now), else_=notification.c.next_poll_at))
+)
+by_message_id: Select[Any] = select(notification).where(notification.c.message_id.in_(_listed("message_ids")))
+# What counts against the limits: claimed, and neither refused nor known not to have left.
+spent: Select[Any] = select(notification.c.number, notification.c.claimed_at, notification.c.segments).where(
+    notification.c.claimed_at >= bindparam("since"),
+    notification.c.state.in_([State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
+    notification.c.number.is_not(None),
+    notification.c.segments.is_not(None),
+)
+# Whether this number is new to this chat; pages do not count, nobody typed their number.
+was_sent_to: Select[Any] = (
+    select(notification.c.id)
+    .where(
+        notification.c.number == bindparam("number"),
+        notification.c.incident_id.is_(None),
+        notification.c.chat.is_not_distinct_from(bindparam("chat")),
+        notification.c.state.in_([State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
+    )
+    .limit(1)
+)
+outbox_counts: Select[State, int] = (
+    select(notification.c.state, func.count().label("rows")).where(not_final).group_by(notification.c.state)
+)
+oldest_due: Select[Any] = select(func.min(notification.c.due_at, type_=Instant())).where(
+    planned, notification.c.due_at <= _now
+)
+
+
+def find_notifications(
+    *,
+    state: State | None,
+    target: str | None,
+    number: str | None,
+    chat: str | None,
+    asked_by: str | None,
+    before: int | None,
+    limit: int,
+) -> Select[Any]:
+    """A list of notifications for people, the newest first."""
+    wanted: list[ColumnElement[bool]] = []
+    if state is not None:
+        wanted.append(notification.c.state == state)
+    if target is not None:  # planned for them, or for a rota that turned out to be them
+        wanted.append(or_(notification.c.target == target, notification.c.person == target))
+    if number is not None:
+        wanted.append(notification.c.number == number)
+    if chat is not None:
+        wanted.append(notification.c.chat == chat)
+    if asked_by is not None:
+        wanted.append(notification.c.asked_by == asked_by)
+    if before is not None:
+        wanted.append(notification.c.id < before)
+    return select(notification).where(*wanted).order_by(notification.c.id.desc()).limit(limit)
+
+
+# --- questions -----------------------------------------------------------------------------------------
+
+add_question: Insert = insert(question)
+question_by_id: Select[Any] = select(question).where(question.c.id == bindparam("row_id"))
+question_by_cause: Select[Any] = select(question).where(question.c.cause == bindparam("cause"))
+# Of two presses one wins.
+answer_question: Update = (
+    update(question)
+    .where(question.c.id == bindparam("row_id"), question.c.answer.is_(None))
+    .values(answer=bindparam("said"))
+)
+
+# --- cards and troubles --------------------------------------------------------------------------------
+
+# One card per thing and chat; asking again makes it show the thing afresh. A note may be said twice.
+_new_card = upserting(card)
+add_card: Insert = _new_card.on_conflict_do_update(
+    index_elements=[card.c.kind, card.c.subject, card.c.chat_id],
+    index_where=card_single,
+    set_={
+        "wanted": card.c.wanted + 1,
+        "changed_at": _new_card.excluded.changed_at,
+        "urgent": or_(card.c.urgent, _new_card.excluded.urgent),
+    },
+)
+# Urgency lasts until it has been shown, whatever changes after it.
+bump_cards: Update = (
+    update(card)
+    .where(card.c.kind == bindparam("card_kind"), card.c.subject.in_(_listed("subjects")))
+    .values(
+        wanted=card.c.wanted + 1,
+        changed_at=_now,
+        urgent=or_(bindparam("at_once"), and_(card.c.shown < card.c.wanted, card.c.urgent)),
+    )
+)
+cards_behind: Select[Any] = (
+    select(card)
+    .where(card_behind, or_(card.c.retry_at.is_(None), card.c.retry_at <= _now))
+    .order_by(
+        case((and_(card.c.shown == 0, card.c.ring), 0), (card.c.shown == 0, 1), (card.c.urgent, 2), else_=3),
+        card.c.changed_at,
+        card.c.id,
+    )
+    .limit(_limit)
+)
+# What the reporter did; a change that came while it was talking to the chat stays wanted.
+_wanted = bindparam("at_least", type_=card.c.wanted.type)
+save_card: Update = (
+    update(card)
+    .where(card.c.id == bindparam("row_id"))
+    .values(wanted=case((card.c.wanted < _wanted, _wanted), else_=card.c.wanted))
+)
+cards_of: Select[Any] = (
+    select(card)
+    .where(card.c.kind == bindparam("card_kind"), card.c.subject == bindparam("card_subject"))
+    .order_by(card.c.id)
+)
+card_at: Select[Any] = (
+    select(card)
+    .where(card.c.chat_id == bindparam("at_chat"), card.c.message_id == bindparam("at_message"))
+    .order_by(card.c.id.desc())
+    .limit(1)
+)
+_there = card.alias("there")
+# The new group counts its messages afresh: an old message id would name somebody else's message there.
+# What already has its card in the new group keeps that one.
+move_chat: Update = (
+    update(card)
+    .where(
+        card.c.chat_id == bindparam("old"),
+        card.c.closed.is_(None),
+        or_(
+            card.c.kind == said(CardKind.NOTE),
+            ~exists().where(
+                _there.c.kind == card.c.kind, _there.c.subject == card.c.subject, _there.c.chat_id == bindparam("new")
+            ),
+        ),
+    )
+    .values(chat_id=bindparam("new"), message_id=None, reply_to=None)
+)
+
+add_trouble: Insert = insert(trouble)
+save_trouble: Update = update(trouble).where(trouble.c.id == bindparam("row_id"))
+trouble_by_id: Select[Any] = select(trouble).where(trouble.c.id == bindparam("row_id"))
+open_trouble: Select[Any] = select(trouble).where(
+    trouble_open, trouble.c.kind == bindparam("of_kind"), trouble.c.subject == bindparam("of_subject")
+)
+open_troubles: Select[Any] = select(trouble).where(trouble_open).order_by(trouble.c.began_at, trouble.c.id)
+
+add_timeline: Insert = insert(timeline)
+timeline_of: Select[Any] = (
+    select(timeline.c.subject, timeline.c.at, timeline.c.what, timeline.c.who)
+    .where(timeline.c.subject == bindparam("of_subject"))
+    .order_by(timeline.c.at, timeline.c.id)
+)
+
+# --- Telegram ------------------------------------------------------------------------------------------
+
+# Telegram brings an update until it has heard that we have it; one id is kept once.
+keep_updates: ReturningInsert[int] = (
+    upserting(telegram_update).on_conflict_do_nothing().returning(telegram_update.c.update_id)
+)
+updates_waiting: Select[Any] = (
+    select(telegram_update.c.bot_id, telegram_update.c.update_id, telegram_update.c.received_at, telegram_update.c.body)
+    .where(update_waiting)
+    .order_by(telegram_update.c.received_at, telegram_update.c.update_id)
+    .limit(_limit)
+)
+# The id is remembered, what was said is not.
+finish_update: Update = (
+    update(telegram_update)
+    .where(
+        telegram_update.c.bot_id == bindparam("bot"),
+        telegram_update.c.update_id == bindparam("number"),
+        update_waiting,
+    )
+    .values(outcome=bindparam("became"), done_at=_now, body=b"")
+)
+
+# --- timers --------------------------------------------------------------------------------------------
+
+set_timer: Insert = _upsert(timer)
+drop_timer: Delete = delete(timer).where(
+    timer.c.kind == bindparam("of_kind"), timer.c.subject == bindparam("of_subject")
+)
+timers_due: Select[Any] = (
+    select(timer).where(timer.c.due_at <= _now).order_by(timer.c.due_at, timer.c.kind, timer.c.subject).limit(_limit)
+)
+
+
+def _earliest(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
+    return select(func.min(column, type_=Instant())).where(*where).scalar_subquery()
+
+
+# When the next thing is due, for whoever moves a clock. A card that was never dated is due since ever.
+next_due: Select[Any] = select(
+    _earliest(notification.c.due_at, planned).label("planned"),
+    _earliest(notification.c.lease_until, sending).label("leased"),
+    _earliest(notification.c.next_poll_at, submitted).label("tracker"),
+    _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
+    _earliest(timer.c.due_at).label("timers"),
+)

@@ -1,0 +1,351 @@
+"""The embedded database: one writing connection with group commit, one for reading, and nobody else."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import aiosqlite
+from sqlalchemy import StaticPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from bridge.ports import Duplicate, NotStored, Transaction
+from storage import schema
+from storage.transaction import SqlTransaction
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Transaction], Any]
+
+_BATCH = 200
+"""How many transactions share a commit at most: more gains little and makes the first wait for the last."""
+
+_LOCK_WAIT = 5.0  # seconds that SQLite waits for a stranger (a shell, a backup) to let go
+
+
+class StoreBusy(Exception):
+    """Another process has this database open for writing."""
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator["SqliteStore"]:
+    """Open the database for this process alone, made and migrated where needed.
+
+    Raises StoreBusy, SchemaTooNew or NotStored, each in one sentence for the operator.
+    """
+    with _alone(path):
+        writer, reader = _Thread(lambda: _connect(path)), _Thread(lambda: _connect(path, read_only=True))
+        try:
+            with _naming(path):
+                await writer.start()
+                await writer.run(writer.session.migrate, str(path))
+                await reader.start()
+            store = SqliteStore(writer, reader)
+            try:
+                yield store
+            finally:
+                await store.finish()
+        finally:
+            await reader.close()
+            await writer.close()  # the last one out folds the log into the file
+
+
+def migrate(path: Path) -> None:
+    """Bring the database up to date; raises as `open_store` does."""
+    with _alone(path), _naming(path), closing(_connect(path)) as raw, closing(_Session(raw)) as session:
+        session.migrate(str(path))
+
+
+def current_revision(path: Path) -> str | None:
+    """The schema version of this database, read while a bridge may be running on it."""
+    with _naming(path), closing(_connect(path, read_only=True)) as raw, closing(_Session(raw)) as session:
+        return schema.revision_of(session.sql)
+
+
+def backup(path: Path, target: Path) -> None:
+    """A consistent copy, taken while a bridge may be running; raises FileExistsError rather than overwrite."""
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError as error:
+        raise FileExistsError(f"{target} is there already; name a file that is not") from error
+    try:
+        with (
+            _naming(path),
+            closing(_connect(path, read_only=True)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+    except BaseException:
+        target.unlink()
+        raise
+
+
+def library_advice() -> str | None:
+    """What `doctor` says of the SQLite library that Python was built with."""
+    if sqlite3.sqlite_version_info >= (3, 51, 3):
+        return None
+    return (
+        f"SQLite {sqlite3.sqlite_version} may damage a file that two connections write or checkpoint at once "
+        "(fixed in 3.51.3); the bridge uses one, so keep other writers and Litestream away from its file"
+    )
+
+
+class SqliteStore:
+    """ports.Store on SQLite. Work given to `write` may run twice, if what shared its commit failed."""
+
+    def __init__(self, writer: "_Thread", reader: "_Thread") -> None:
+        self._writer = writer
+        self._reader = reader
+        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._arrived = asyncio.Event()
+        self._finishing = False
+        self._hooks: list[Callable[[Collection[str]], None]] = []
+        self._task = asyncio.create_task(self._commit_what_waits(), name="store writer")
+
+    @property
+    def commits(self) -> int:
+        """How many commits there were; writes that wait together share one."""
+        return self._writer.session.commits
+
+    async def write(self, fn: Callable[[Transaction], T]) -> T:
+        """Run and commit. A caller that is cancelled stops waiting; its transaction is done all the same."""
+        if self._finishing:
+            raise NotStored("the store is closed")
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((fn, answer))
+        self._arrived.set()
+        return await answer
+
+    async def read(self, fn: Callable[[Transaction], T]) -> T:
+        """Run on a snapshot of what is committed; to write in it fails."""
+        outcome = await self._reader.run(self._reader.session.read, fn)
+        if outcome.error is not None:
+            raise outcome.error
+        return cast("T", outcome.result)
+
+    def on_commit(self, hook: Callable[[Collection[str]], None]) -> None:
+        self._hooks.append(hook)
+
+    async def finish(self) -> None:
+        """Take no more work, and commit what is waiting."""
+        self._finishing = True
+        self._arrived.set()
+        await self._task
+
+    async def _commit_what_waits(self) -> None:
+        while not self._finishing or self._waiting:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                try:
+                    await self._commit(batch)
+                except Exception as error:  # the next batch is committed whatever a hook or a dead thread does
+                    log.exception("what was to follow a commit failed")
+                    for _, answer in batch:  # all have theirs by now, unless the thread is gone
+                        if not answer.done():
+                            answer.set_exception(NotStored(f"the database's thread does not answer: {error}"))
+
+    async def _commit(self, batch: Sequence[tuple[Work, asyncio.Future[Any]]]) -> None:
+        outcomes = await self._writer.run(self._writer.session.write, [work for work, _ in batch])
+        for (_, answer), outcome in zip(batch, outcomes, strict=True):
+            if answer.done():  # its caller was cancelled meanwhile
+                continue
+            if outcome.error is None:
+                answer.set_result(outcome.result)
+            else:
+                answer.set_exception(outcome.error)
+        wakes = frozenset().union(*(outcome.wakes for outcome in outcomes))
+        for hook in self._hooks if wakes else ():
+            hook(wakes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one transaction. Without an error it is committed."""
+
+    result: Any = None
+    error: Exception | None = None
+    wakes: frozenset[str] = frozenset()
+
+
+class _Session:
+    """SQLAlchemy on one sqlite3 connection; lives on that connection's thread.
+
+    We say BEGIN and COMMIT to sqlite3 ourselves: the driver would begin late, and without IMMEDIATE.
+    """
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self.commits = 0
+        self._raw = raw
+        # hide_parameters: an error message must not carry a number or a text into the log.
+        engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
+        self.sql = engine.connect()
+
+    def migrate(self, name: str) -> None:
+        with self._transaction("BEGIN IMMEDIATE"):
+            schema.upgrade(self.sql, name)
+
+    def read(self, work: Work) -> _Outcome:
+        try:
+            with self._transaction("BEGIN"):
+                return _Outcome(work(SqlTransaction(self.sql)))
+        except Exception as error:
+            return _Outcome(error=_explained(error))
+
+    def write(self, works: Sequence[Work]) -> list[_Outcome]:
+        """Run all in one commit; when one fails, each in its own, so that only the culprit pays."""
+        outcomes: list[_Outcome] = []
+        try:
+            with self._transaction("BEGIN IMMEDIATE"):
+                for work in works:
+                    tx = SqlTransaction(self.sql)
+                    result = work(tx)
+                    outcomes.append(_Outcome(result, wakes=frozenset(tx.wakes)))
+        except _NeverBegan as error:  # nobody's own fault: to try each alone is to wait for the lock each time
+            return [_Outcome(error=_explained(error.cause)) for _ in works]
+        except Exception as error:
+            if len(works) == 1:
+                return [_Outcome(error=_explained(error))]
+            return [self.write([work])[0] for work in works]
+        return outcomes
+
+    def close(self) -> None:
+        self.sql.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        try:
+            self._raw.execute(begin)
+        except sqlite3.Error as error:
+            raise _NeverBegan(error) from error
+        try:
+            yield
+            self._raw.execute("COMMIT")
+            self.commits += 1
+        except BaseException:
+            if self._raw.in_transaction:  # a full disk makes SQLite roll back by itself
+                self._raw.execute("ROLLBACK")
+            raise
+
+
+class _NeverBegan(Exception):
+    """The transaction could not even begin."""
+
+    def __init__(self, cause: sqlite3.Error) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _Thread(aiosqlite.Connection):
+    """aiosqlite's connection and its thread, made to run whole functions instead of single statements.
+
+    An awaited statement costs a hop between threads; a transaction of ours has six and more.
+    """
+
+    session: _Session
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connect, iter_chunk_size=64)
+
+    async def start(self) -> None:
+        try:
+            await self
+        except BaseException:
+            # aiosqlite lets go of its thread here; left alone it would answer to a loop that is closed.
+            await asyncio.to_thread(self._thread.join)
+            raise
+        self.session = await self.run(_Session, self._conn)
+
+    async def run(self, fn: Callable[..., T], *args: Any) -> T:
+        return cast("T", await self._execute(fn, *args))  # type: ignore[no-untyped-call]  # aiosqlite left it bare
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self.run(self.session.close)
+        await super().close()
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    if read_only:
+        raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=_LOCK_WAIT)
+        raw.execute("PRAGMA query_only = ON")
+        return raw
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # SQLite gives its log and its shared memory the mode of the file
+    raw = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_WAIT)
+    (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise OSError(f"its file system allows no write-ahead log (journal_mode {mode}); put it on a local disk")
+    raw.execute("PRAGMA synchronous = FULL")  # 2xx means that it survives a power cut
+    raw.execute("PRAGMA foreign_keys = ON")
+    return raw
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the file that says: this database has its one writing process."""
+    with _naming(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreBusy(
+                f"{path} is in use by another sms-bridge; stop that one, or give this one a storage.url of its own"
+            ) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which database could not be opened, and why."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, DBAPIError, _NeverBegan) as error:
+        raise NotStored(f"{path}: cannot open this database: {error}") from error
+
+
+# SQLite's primary result codes for what the disk or a stranger did; the rest would be mistakes of ours.
+_NOT_KEPT = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+_KNOWN_ALREADY = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
+
+
+def _explained(error: Exception) -> Exception:
+    """The same in the words of ports; what is a mistake of ours stays as it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, StopIteration):  # a future refuses to carry it
+        return RuntimeError("a transaction raised StopIteration")
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None:
+        return error
+    explained: Exception
+    if code in _KNOWN_ALREADY:
+        explained = Duplicate(str(cause))
+    elif code & 0xFF in _NOT_KEPT:
+        explained = NotStored(f"the database could not keep it: {cause}")
+    else:
+        return error
+    explained.__cause__ = error
+    return explained

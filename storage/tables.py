@@ -1,0 +1,435 @@
+"""The tables, and how our values lie in them.
+
+Columns are named as the fields of the values they hold, and stand in the same order.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, Generic, TypeVar
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    literal_column,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from bridge.domain.alert import AlertStatus
+from bridge.domain.incident import IncidentState
+from bridge.domain.notification import Priority, State
+from bridge.domain.phone import PhoneNumber
+from bridge.ports import CardKind, ReceiptState
+
+W = TypeVar("W", bound=StrEnum)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime as whole microseconds since 1970 UTC: exact, and in the right order."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        # A naive datetime raises TypeError here, before it can mean another hour on another machine.
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Word(TypeDecorator[W], Generic[W]):
+    """A StrEnum as its word."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, words: type[W]) -> None:
+        super().__init__()
+        self.words = words
+
+    def process_bind_param(self, value: W | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> W | None:
+        return None if value is None else self.words(value)
+
+
+class Rank(TypeDecorator[Priority]):
+    """A priority as its number, which is the order of sending."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: IntEnum | None, dialect: Dialect) -> int | None:
+        return None if value is None else value.value
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Priority | None:
+        return None if value is None else Priority(value)
+
+
+class E164(TypeDecorator[PhoneNumber]):
+    """A phone number as E.164."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: PhoneNumber | str | None, dialect: Dialect) -> str | None:
+        return value.e164 if isinstance(value, PhoneNumber) else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> PhoneNumber | None:
+        return None if value is None else PhoneNumber(value)
+
+
+class Json(TypeDecorator[Mapping[str, Any]]):
+    """A mapping as JSON. A datetime directly in it comes back as one; deeper down it becomes a string."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return orjson.dumps({k: {_TIME: v} if isinstance(v, datetime) else v for k, v in value.items()}).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        found = orjson.loads(value)
+        return {
+            k: datetime.fromisoformat(v[_TIME]) if isinstance(v, dict) and v.keys() == {_TIME} else v
+            for k, v in found.items()
+        }
+
+
+_TIME = "$time"
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """A tuple of strings as a JSON list."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+        return None if value is None else tuple(orjson.loads(value))
+
+
+def said(word: StrEnum) -> ColumnElement[Any]:
+    """A word written into the SQL itself: a partial index is only used where its condition can be read there."""
+    return literal_column(f"'{word.value}'")
+
+
+Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's own row id
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# One row: the next number that an incident or a notification gets.
+sequence = Table(
+    "sequence",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("route", Text),
+    Column("headers", Json, nullable=False),
+    Column("state", Word(ReceiptState), nullable=False),
+    Column("identity", Text),  # of a dead letter: the hash of its bytes
+    Column("result", Json, nullable=False),
+)
+_stored = receipt.c.state == said(ReceiptState.STORED)
+Index("receipt_waiting", receipt.c.id, sqlite_where=_stored, postgresql_where=_stored)
+Index("receipt_identity", receipt.c.source, receipt.c.identity, receipt.c.received_at)
+Index("receipt_received", receipt.c.received_at)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("group_key", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("state", Word(IncidentState), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("places", Words, nullable=False),
+    Column("fact", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("firing", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("truncated", Integer, nullable=False),
+    Column("policy", Text),
+    Column("chat", Text),
+    Column("critical", Boolean, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("source_url", Text, nullable=False),
+    Column("runbook_url", Text, nullable=False),
+    Column("last_seen", Instant),
+    Column("ended_at", Instant),
+    Column("ended_by", Text),
+)
+incident_open = incident.c.state != said(IncidentState.RESOLVED)
+# One open incident per key is the database's promise.
+Index(
+    "incident_open",
+    incident.c.source,
+    incident.c.group_key,
+    incident.c.route,
+    unique=True,
+    sqlite_where=incident_open,
+    postgresql_where=incident_open,
+)
+Index("incident_open_newest", incident.c.id, sqlite_where=incident_open, postgresql_where=incident_open)
+Index("incident_opened", incident.c.opened_at)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("incident_id", BigInteger, nullable=False),  # 0: a resolve that came without its firing
+    Column("source", Text, nullable=False),
+    Column("group_key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("status", Word(AlertStatus), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("fact", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("last_seen", Instant, nullable=False),
+    Column("ended_at", Instant),
+    PrimaryKeyConstraint("source", "group_key", "fingerprint", "incident_id"),
+)
+
+notification = Table(
+    "notification",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("target", Text, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("state", Word(State), nullable=False),
+    Column("priority", Rank, nullable=False),
+    Column("incident_id", BigInteger, ForeignKey("incident.id")),
+    Column("round", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("person", Text),
+    Column("number", E164),
+    Column("text", Text),
+    Column("alphabet", Text),
+    Column("segments", Integer),
+    Column("sender_id", Text),
+    Column("validity", Integer),
+    Column("flash", Boolean, nullable=False),
+    Column("shorten_links", Boolean, nullable=False),
+    Column("gateway_defer", Instant),
+    Column("expires_at", Instant),
+    Column("asked_by", Text),
+    Column("chat", Text),
+    Column("cause", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("reference", Text),
+    Column("lease_until", Instant),
+    Column("claimed_at", Instant),
+    Column("submitted_at", Instant),
+    Column("message_id", Text),
+    Column("campaign_id", Text),
+    Column("moderated", Boolean, nullable=False),
+    Column("gateway_status", Text),
+    Column("status_at", Instant),
+    Column("unlisted", Integer, nullable=False),
+    Column("next_poll_at", Instant),
+    Column("ended_at", Instant),
+    Column("reason", Text),
+    Column("cost", Text),
+    Column("currency", Text),
+)
+planned = notification.c.state == said(State.PLANNED)
+sending = notification.c.state == said(State.SENDING)
+submitted = notification.c.state == said(State.SUBMITTED)
+not_final = notification.c.state.in_([said(state) for state in State if not state.is_final])
+_page = notification.c.incident_id.is_not(None)
+_claimed = notification.c.claimed_at.is_not(None)
+_numbered = notification.c.number.is_not(None)
+_named = notification.c.message_id.is_not(None)
+Index(
+    "notification_claimable",
+    notification.c.priority,
+    notification.c.due_at,
+    notification.c.id,
+    sqlite_where=planned,
+    postgresql_where=planned,
+)
+Index("notification_due", notification.c.due_at, sqlite_where=planned, postgresql_where=planned)
+Index("notification_leased", notification.c.lease_until, sqlite_where=sending, postgresql_where=sending)
+Index("notification_polls", notification.c.next_poll_at, sqlite_where=submitted, postgresql_where=submitted)
+Index("notification_not_final", notification.c.state, sqlite_where=not_final, postgresql_where=not_final)
+Index(
+    "notification_plan",
+    notification.c.incident_id,
+    notification.c.round,
+    notification.c.step,
+    sqlite_where=_page,
+    postgresql_where=_page,
+)
+Index("notification_claimed", notification.c.claimed_at, sqlite_where=_claimed, postgresql_where=_claimed)
+Index("notification_number", notification.c.number, sqlite_where=_numbered, postgresql_where=_numbered)
+Index("notification_cause", notification.c.cause, unique=True)
+# A message id that we know is never adopted twice.
+Index("notification_message", notification.c.message_id, unique=True, sqlite_where=_named, postgresql_where=_named)
+
+question = Table(
+    "question",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("telegram_id", BigInteger, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("number", E164, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("alphabet", Text, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("chat", Text),
+    Column("cause", Text),
+    Column("why", Text, nullable=False),
+    Column("sender_id", Text),
+    Column("options", Json, nullable=False),
+    Column("answer", Text),
+)
+Index("question_cause", question.c.cause, unique=True)
+
+card = Table(
+    "card",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Word(CardKind), nullable=False),
+    Column("subject", BigInteger, nullable=False),
+    Column("chat_id", BigInteger, nullable=False),
+    Column("topic", BigInteger),
+    Column("wanted", Integer, nullable=False),
+    Column("shown", Integer, nullable=False),
+    Column("message_id", BigInteger),
+    Column("reply_to", BigInteger),
+    Column("ring", Boolean, nullable=False),
+    Column("urgent", Boolean, nullable=False),
+    Column("changed_at", Instant),
+    Column("shown_at", Instant),
+    Column("retry_at", Instant),
+    Column("closed", Text),
+    Column("text", Text, nullable=False),
+)
+card_single = card.c.kind != said(CardKind.NOTE)
+card_behind = card.c.closed.is_(None) & (card.c.shown < card.c.wanted)
+_posted = card.c.message_id.is_not(None)
+Index(
+    "card_single",
+    card.c.kind,
+    card.c.subject,
+    card.c.chat_id,
+    unique=True,
+    sqlite_where=card_single,
+    postgresql_where=card_single,
+)
+Index("card_subject", card.c.kind, card.c.subject)
+Index("card_behind", card.c.id, sqlite_where=card_behind, postgresql_where=card_behind)
+Index("card_message", card.c.chat_id, card.c.message_id, sqlite_where=_posted, postgresql_where=_posted)
+
+trouble = Table(
+    "trouble",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("over_at", Instant),
+    Column("texted_at", Instant),
+)
+trouble_open = trouble.c.over_at.is_(None)
+Index(
+    "trouble_open",
+    trouble.c.kind,
+    trouble.c.subject,
+    unique=True,
+    sqlite_where=trouble_open,
+    postgresql_where=trouble_open,
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("subject", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("who", Text, nullable=False),
+)
+Index("timeline_subject", timeline.c.subject)
+
+# A handled update stays without its body: Telegram may bring it again.
+telegram_update = Table(
+    "telegram_update",
+    metadata,
+    Column("bot_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("update_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_at", Instant, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("outcome", Text),
+    Column("done_at", Instant),
+)
+update_waiting = telegram_update.c.done_at.is_(None)
+Index(
+    "telegram_update_waiting",
+    telegram_update.c.received_at,
+    telegram_update.c.update_id,
+    sqlite_where=update_waiting,
+    postgresql_where=update_waiting,
+)
+
+timer = Table(
+    "timer",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("due_at", Instant, nullable=False),
+)
+Index("timer_due", timer.c.due_at)

@@ -1,0 +1,288 @@
+"""The file: who may open it, what version it has, and what survives."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, event
+
+from bridge.domain.incident import AlertRecord, Incident
+from bridge.domain.notification import Notification
+from bridge.ports import (
+    CardKind,
+    NotStored,
+    Question,
+    Receipt,
+    TelegramUpdate,
+    TimelineEntry,
+    Timer,
+    Transaction,
+    Trouble,
+)
+from storage import (
+    SchemaTooNew,
+    SqliteStore,
+    StoreBusy,
+    backup,
+    current_revision,
+    head_revision,
+    library_advice,
+    migrate,
+    open_store,
+    tables,
+)
+from tests.storage.values import NOW, typed
+
+ROOT = Path(__file__).parents[2]
+
+
+def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
+    found = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'").fetchall()
+    return {name: " ".join((sql or "").split()) for name, sql in found if not name.startswith("sqlite_autoindex")}
+
+
+def program(file: Path, body: str) -> subprocess.Popen[str]:
+    """Another process that opens the store, runs `body` in it and says what it prints."""
+    lines = "\n        ".join(body.splitlines())
+    code = f"""
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from storage import open_store
+
+async def main():
+    async with open_store(Path(sys.argv[1])) as store:
+        {lines}
+
+asyncio.run(main())
+"""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, file],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def opened(file: Path) -> None:
+    async with open_store(file):
+        pass
+
+
+# --- opening -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left_open(file: Path) -> Path:
+    """A database that anybody on the machine may read, as a careless copy leaves it."""
+    migrate(file)
+    file.chmod(0o644)
+    return file
+
+
+async def test_only_its_owner_may_read_the_file_its_log_and_its_lock(left_open: Path) -> None:
+    async with open_store(left_open) as store:
+        await store.write(lambda tx: tx.set_meta("a", "b"))
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in left_open.parent.iterdir()}
+    assert modes == dict.fromkeys(("bridge.db", "bridge.db-wal", "bridge.db-shm", "bridge.db.lock"), 0o600)
+
+
+async def test_a_new_folder_is_its_owner_s_alone(file: Path) -> None:
+    await opened(file)
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+async def test_closing_folds_the_log_into_the_file(file: Path) -> None:
+    async with open_store(file) as store:
+        await store.write(lambda tx: tx.set_meta("a", "b"))
+    assert {path.name for path in file.parent.iterdir()} == {"bridge.db", "bridge.db.lock"}
+    async with open_store(file) as again:
+        assert await again.read(lambda tx: tx.meta("a")) == "b"
+
+
+async def test_a_second_process_is_refused_until_the_first_is_gone(file: Path) -> None:
+    first = program(file, "print('open', flush=True)\nsys.stdin.readline()")
+    assert first.stdout
+    assert await asyncio.to_thread(first.stdout.readline) == "open\n"
+    with pytest.raises(StoreBusy, match=r"bridge\.db is in use by another sms-bridge; stop"):
+        await opened(file)
+    with pytest.raises(StoreBusy):
+        migrate(file)
+    _, errors = await asyncio.to_thread(first.communicate, "go\n")
+    assert (first.returncode, errors) == (0, "")
+    await opened(file)
+
+
+def test_what_is_no_database_is_named_and_left_alone(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("dear diary, " * 100)
+    with pytest.raises(NotStored, match=r"bridge\.db: cannot open this database: .*not a database"):
+        asyncio.run(opened(file))
+    assert file.read_text().startswith("dear diary")
+
+
+def test_a_folder_that_cannot_be_made_is_named(file: Path) -> None:
+    file.parent.write_text("a file")
+    with pytest.raises(NotStored, match=r"data/bridge\.db: cannot open"):
+        asyncio.run(opened(file))
+
+
+def test_a_program_that_ends_is_quiet(file: Path) -> None:
+    process = program(file, "await store.write(lambda tx: tx.set_meta('a', 'b'))\nprint(store.commits > 0)")
+    assert process.communicate(timeout=30) == ("True\n", "")
+
+
+# --- what survives ---------------------------------------------------------------------------------------
+
+
+async def test_what_was_answered_survives_a_kill(file: Path) -> None:
+    endless = """
+async def one(n):
+    number = await store.write(lambda tx: tx.keep_receipt('alertmanager', None, {}, b'x' * 2000, datetime.now(UTC)))
+    print(number, flush=True)
+for start in range(1_000_000):
+    await asyncio.gather(*(one(n) for n in range(20)))
+"""
+    process = program(file, endless.strip())
+    assert process.stdout
+    answered = [int(await asyncio.to_thread(process.stdout.readline)) for _ in range(200)]
+    os.kill(process.pid, signal.SIGKILL)
+    rest, _ = await asyncio.to_thread(process.communicate)
+    answered += [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+    async with open_store(file) as store:
+        stored = {receipt.id for receipt in await store.read(lambda tx: tx.receipts_waiting(1_000_000))}
+    assert process.returncode == -signal.SIGKILL
+    assert set(answered) <= stored
+
+
+async def test_a_backup_is_the_same_database(store: SqliteStore, file: Path, tmp_path: Path) -> None:
+    await store.write(lambda tx: tx.add_notifications([typed(n) for n in range(1, 500)]))
+    target = tmp_path / "copy.db"
+    backup(file, target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    await store.write(lambda tx: tx.set_meta("after", "the backup"))
+    async with open_store(target) as copy:
+        assert await copy.read(lambda tx: tx.notifications_by_id(range(500))) == await store.read(
+            lambda tx: tx.notifications_by_id(range(500))
+        )
+        assert await copy.read(lambda tx: tx.meta("after")) is None
+
+
+async def test_a_backup_overwrites_nothing(store: SqliteStore, file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    target.write_text("last week's")
+    with pytest.raises(FileExistsError, match=r"copy\.db is there already"):
+        backup(file, target)
+    assert target.read_text() == "last week's"
+
+
+def test_a_backup_of_nothing_leaves_nothing(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotStored, match=r"bridge\.db: cannot open"):
+        backup(file, tmp_path / "copy.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- versions --------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_make_the_tables_that_the_program_knows(file: Path) -> None:
+    migrate(file)
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    engine.dispose()
+    fresh = create_engine("sqlite://")
+    with fresh.connect() as connection, closing(sqlite3.connect(file)) as migrated:
+        tables.metadata.create_all(connection)
+        raw = connection.connection.dbapi_connection
+        assert isinstance(raw, sqlite3.Connection)
+        assert schema_of(migrated) == schema_of(raw)
+    fresh.dispose()
+
+
+def test_migrating_twice_changes_nothing(file: Path) -> None:
+    migrate(file)
+    assert current_revision(file) == head_revision()
+    migrate(file)
+    assert current_revision(file) == head_revision()
+
+
+async def test_the_database_of_a_newer_program_is_refused(file: Path) -> None:
+    migrate(file)
+    with closing(sqlite3.connect(file)) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+        newer.commit()
+    with pytest.raises(SchemaTooNew, match=r"bridge\.db: its schema is version 9999, .* no newer than 0001; run the"):
+        await opened(file)
+    assert current_revision(file) == "9999"
+
+
+async def test_the_version_is_told_while_a_bridge_runs(store: SqliteStore, file: Path) -> None:
+    await store.write(lambda tx: tx.keep_receipt("shop", None, {}, b"{}", NOW))
+    assert current_revision(file) == head_revision()
+
+
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [
+        ("receipt", Receipt),
+        ("incident", Incident),
+        ("alert", AlertRecord),
+        ("notification", Notification),
+        ("question", Question),
+        ("trouble", Trouble),
+        ("timer", Timer),
+    ],
+)
+def test_a_row_is_a_value_field_by_field(table: str, value: type) -> None:
+    assert [column.name for column in tables.metadata.tables[table].c] == [field.name for field in fields(value)]
+
+
+@pytest.mark.parametrize(("table", "value"), [("timeline", TimelineEntry), ("telegram_update", TelegramUpdate)])
+def test_a_row_holds_every_field_of_its_value(table: str, value: type) -> None:
+    assert {field.name for field in fields(value)} <= {column.name for column in tables.metadata.tables[table].c}
+
+
+def test_an_old_library_is_advised_on() -> None:
+    assert (library_advice() is None) is (sqlite3.sqlite_version_info >= (3, 51, 3))
+
+
+async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
+    """What ticks ask is answered from an index; a table grows for `storage.keep`."""
+    asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    def every_tick(tx: Transaction) -> list[str]:
+        connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
+        event.listen(connection, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        groups = [("alertmanager", "a"), ("alertmanager", "b")]
+        for ask in (tx.open_incidents(groups), tx.alert_records(groups, NOW), tx.last_seen("shop", ["a"])):
+            assert not ask
+        for due in (tx.claimable, tx.polls_due, tx.cards_behind, tx.timers_due):
+            assert not due(NOW, 10)
+        for now in (tx.leases_over, tx.spent, tx.oldest_due):
+            assert not now(NOW)
+        tx.receipts_waiting(10), tx.updates_waiting(10), tx.sending(), tx.next_due(), tx.outbox_counts(), tx.incidents()
+        tx.notifications_of([1]), tx.by_message_id(["m"]), tx.notification_by_cause("c"), tx.was_sent_to("+", None)
+        tx.cards_of(CardKind.SMS, 1), tx.card_at(1, 1), tx.open_trouble("disk", "")
+        return [
+            row[3]
+            for statement, parameters in list(asked)
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+
+    plans = await store.read(every_tick)
+    assert len(asked) > 20
+    assert [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "CONSTANT" not in plan] == []

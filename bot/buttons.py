@@ -1,0 +1,52 @@
+"""Buttons: a press becomes a request to the door, and the answer a toast on that one phone."""
+
+import logging
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiogram.exceptions import TelegramAPIError
+from aiogram.types import CallbackQuery, Message
+
+from bot.access import Known, who
+from bot.cards import clip
+from bridge.dispatcher import Accepted, Denied, Dispatcher
+from bridge.domain.house import House
+from bridge.ports import Live
+
+log = logging.getLogger(__name__)
+
+_QUESTION = re.compile(r"q:(\d{1,15}):([A-Za-z0-9_-]{1,43}):([yn])", re.ASCII)
+_LONGEST_TOAST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Buttons:
+    """Hears presses. What a button carries is only a claim: the door compares token, person and time."""
+
+    dispatcher: Dispatcher
+    house: Live[House]
+
+    async def hear(self, press: CallbackQuery) -> None:
+        toast = await self._heard(press)
+        # A toast is a courtesy: a late one is refused by Telegram, and what was pressed is done all the same.
+        with suppress(TelegramAPIError):
+            await press.answer(clip(toast, _LONGEST_TOAST))
+
+    async def _heard(self, press: CallbackQuery) -> str:
+        found = _QUESTION.fullmatch(press.data or "")
+        if found is None or press.message is None:
+            return "This button is no longer in use."
+        message = press.message
+        topic = message.message_thread_id if isinstance(message, Message) and message.is_topic_message else None
+        if not isinstance(who(press.from_user, message.chat, topic, self.house.value), Known):
+            return f"Not for you: nobody in people has telegram_id: {press.from_user.id}"
+        number, token, answer = found.groups()
+        said = await self.dispatcher.answer_question(int(number), token, press.from_user.id, send=answer == "y")
+        match said:
+            case Accepted():
+                return "On its way."
+            case Denied(reason):
+                return reason
+            case None:
+                return "Not sent."

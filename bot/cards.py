@@ -1,0 +1,382 @@
+"""What a chat shows: a view becomes text and buttons. Pure; plain text, since alerts hold every sign there is.
+
+The words are honest ones: *accepted by Mobizon* is not *on the handset*, and nothing here rounds up.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import assert_never
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from bridge.domain.incident import Incident, IncidentState
+from bridge.domain.notification import Notification, State
+from bridge.domain.phone import PhoneNumber, region_name
+from bridge.ports import (
+    IncidentView,
+    NoteView,
+    Question,
+    QuestionView,
+    RecipientLine,
+    SmsView,
+    TimelineEntry,
+    TroubleView,
+    View,
+)
+
+LONGEST = 4096
+"""UTF-16 units in one message: Telegram refuses the whole of a longer one."""
+
+_FACT_LENGTH = 600
+_PLACES_SHOWN = 6
+_LINES_SHOWN = 30
+_LONGEST_URL = 1500
+
+_MARKS = {
+    State.PLANNED: "→",
+    State.SENDING: "→",
+    State.SUBMITTED: "→",
+    State.DELIVERED: "✓",
+    State.UNDELIVERED: "✗",
+    State.FAILED: "✗",
+    State.UNCERTAIN: "?",
+    State.CANCELLED: "–",
+}
+_COLOURS = {
+    IncidentState.TRIGGERED: "🔴",
+    IncidentState.ACKNOWLEDGED: "🟡",
+    IncidentState.RESOLVED: "🟢",
+}
+_ENDS = {"EXPIRED": "expired", "REJECTD": "rejected by the operator", "UNDELIV": "the operator gave up"}
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One button: it either sends `data` back to us or opens `url`."""
+
+    label: str
+    data: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A message as Telegram takes it: at most LONGEST units, buttons in rows."""
+
+    text: str
+    buttons: tuple[tuple[Button, ...], ...] = ()
+
+
+def render(view: View) -> Rendered:
+    """How this view looks in a chat."""
+    match view:
+        case IncidentView():
+            return _incident(view)
+        case SmsView():
+            return Rendered(clip(_sms(view)))
+        case QuestionView():
+            return _question(view)
+        case TroubleView():
+            return Rendered(clip(_trouble(view)))
+        case NoteView(text):
+            return Rendered(clip(text))
+        case _:
+            assert_never(view)
+
+
+def with_timeline(view: IncidentView | SmsView, timeline: Iterable[TimelineEntry]) -> Rendered:
+    """The card, and below it what happened when."""
+    card = render(view)
+    told = [
+        f"{stamp(entry.at, view.zone, view.now, seconds=True)}  {entry.what}{f', {entry.who}' if entry.who else ''}"
+        for entry in timeline
+    ]
+    return Rendered(clip("\n".join((card.text, *(["", *told] if told else [])))), card.buttons)
+
+
+def history_line(n: Notification, zone: ZoneInfo, now: datetime, *, whole: bool) -> str:
+    """One notification in one line; `whole` numbers are for private chats only."""
+    number = _number(n)
+    shown = ("" if number is None else number.whole if whole else number.masked) or spoken(n.target)
+    who = f"{spoken(n.person)} {shown}" if n.person and number else shown
+    asked = f" · asked by {spoken(n.asked_by)}" if n.asked_by else f" · page of #{n.incident_id}" if n.is_page else ""
+    return f"{_MARKS[n.state]} #{n.id} {stamp(n.created_at, zone, now)} {who} · {_became(n, zone, now)}{asked}"
+
+
+def question_data(question: Question, *, send: bool) -> str:
+    """What the button of a question sends back: `q:ID:TOKEN:y`, within Telegram's 64 bytes."""
+    return f"q:{question.id}:{question.token}:{'y' if send else 'n'}"
+
+
+def spoken(name: str) -> str:
+    """A person's name as cards write it."""
+    return name[:1].upper() + name[1:]
+
+
+def stamp(at: datetime, zone: ZoneInfo, now: datetime, *, seconds: bool = False) -> str:
+    """The chat's clock; the date goes in front when it is not today's."""
+    local = at.astimezone(zone)
+    words = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
+    return words if local.date() == now.astimezone(zone).date() else f"{local:%a} {local.day} {local:%b} {words}"
+
+
+def length(span: timedelta) -> str:
+    """A span as people say it: 5 s, 21 min, 2 h 5 min, 3 d 4 h."""
+    seconds = max(0, round(span.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def clip(text: str, longest: int = LONGEST) -> str:
+    """The text, or its beginning and a mark where Telegram would refuse the whole."""
+    units = text.encode("utf-16-le", "replace")
+    if len(units) <= 2 * longest:
+        return text
+    return units[: 2 * (longest - 2)].decode("utf-16-le", "ignore").rstrip() + " …"
+
+
+# --- an incident -------------------------------------------------------------------------------------
+
+
+def _incident(view: IncidentView) -> Rendered:
+    incident = view.incident
+    body = [_incident_head(view)]
+    if incident.test:
+        body.append("TEST, nothing is broken.")
+    if incident.fact:
+        body.append(clip(incident.fact, _FACT_LENGTH))
+    body += filter(None, (_counted(incident), incident.note))
+    if incident.is_open:
+        body += _who_hears(view)
+    else:
+        began, ended = (stamp(at, view.zone, view.now) for at in (incident.started_at, incident.ended_at or view.now))
+        by = f", resolved by {incident.ended_by}" if incident.ended_by else ""
+        body.append(f"{began}–{ended}{by}")
+        body += _told(view)
+    links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
+    row = tuple(button for button in links if button)
+    return Rendered(clip("\n".join(body)), (row,) if row else ())
+
+
+def _incident_head(view: IncidentView) -> str:
+    incident = view.incident
+    where = list(incident.places[:_PLACES_SHOWN])
+    if len(incident.places) > _PLACES_SHOWN:
+        where.append(f"+{len(incident.places) - _PLACES_SHOWN}")
+    test = "TEST " if incident.test else ""
+    title = clip(" ".join((incident.title or "an alert without a name", *where)), _FACT_LENGTH)
+    head = f"{_COLOURS[incident.state]} {test}#{incident.id} {title}"
+    if not incident.is_open:
+        return f"{head} · over after {length(incident.lasted(view.now))}"
+    severity = f" · {incident.severity}" if incident.severity else ""
+    return f"{head}{severity} · since {stamp(incident.started_at, view.zone, view.now)}"
+
+
+def _counted(incident: Incident) -> str:
+    """How many alerts there are, where one line could hide it."""
+    parts = []
+    if incident.is_open and incident.total > 1:
+        parts.append(f"{incident.firing} of {incident.total} alerts fire")
+    if incident.truncated:
+        parts.append(f"{incident.truncated} more were left out by {incident.source}")
+    return ", ".join(parts)
+
+
+def _who_hears(view: IncidentView) -> list[str]:
+    begun = [line for line in view.lines if not _is_ahead(line.notification, view.now)]
+    shown = [
+        f"{'•' if not line.notification.state.is_final else _MARKS[line.notification.state]} {spoken(line.name)}  "
+        f"{_became(line.notification, view.zone, view.now)}"
+        for line in begun[:_LINES_SHOWN]
+    ]
+    if len(begun) > _LINES_SHOWN:
+        shown.append(f"… and {len(begun) - _LINES_SHOWN} more")
+    ahead = sorted(
+        (line for line in view.lines if _is_ahead(line.notification, view.now)), key=lambda x: x.notification.due_at
+    )
+    rungs = [
+        f"{', '.join(spoken(line.name) for line in rung)} {stamp(due_at, view.zone, view.now)}"
+        for due_at, rung in groupby(ahead, key=lambda line: line.notification.due_at)
+    ]
+    if rungs:
+        left_out = f"; {len(rungs) - 3} more steps" if len(rungs) > 3 else ""
+        shown.append(f"  next  {'; '.join(rungs[:3])}{left_out}")
+    return shown
+
+
+def _told(view: IncidentView) -> list[str]:
+    """Who heard of it, once it is over; what was called off is nobody's news."""
+    told = [line for line in view.lines if line.notification.state is not State.CANCELLED]
+    if not told:
+        return []
+    words = [f"{spoken(x.name)} {_became(x.notification, view.zone, view.now)}" for x in told[:_LINES_SHOWN]]
+    if len(told) > _LINES_SHOWN:
+        words.append(f"{len(told) - _LINES_SHOWN} more")
+    return ["Told: " + " · ".join(filter(None, (*words, _bill(told))))]
+
+
+def _bill(told: Sequence[RecipientLine]) -> str:
+    left = [line.notification for line in told if line.notification.message_id]
+    if not left:
+        return ""
+    money = [(Decimal(n.cost), n.currency or "") for n in left if n.cost is not None]
+    currencies = {currency for _, currency in money}
+    cost = f", {sum(amount for amount, _ in money)} {currencies.pop()}" if len(currencies) == 1 else ""
+    return f"{len(left)} SMS{cost.rstrip() if len(money) == len(left) else ''}"
+
+
+def _link(label: str, url: str) -> Button | None:
+    """Telegram refuses a message for a button to a host without a dot (`http://prometheus:9090`): no button then."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and "." in (parts.hostname or "") and not parts.username
+    except ValueError:
+        return None
+    return Button(label, url=url) if fits and url.isprintable() and len(url) <= _LONGEST_URL else None
+
+
+# --- a typed SMS ---------------------------------------------------------------------------------------
+
+
+def _sms(view: SmsView) -> str:
+    n = view.notification
+    number = _number(n)
+    known = view.name or n.person or ("" if number else n.target)
+    who = " ".join(filter(None, (spoken(known), number.masked if number else "")))
+    parts = [f"{_MARKS[n.state]} #{n.id} {who}", _became(n, view.zone, view.now, view.problem) + _hint(n)]
+    if n.state.is_final:
+        parts += filter(None, (_size(n), f"asked by {spoken(view.asked_by)}"))
+    return " · ".join(parts)
+
+
+def _became(n: Notification, zone: ZoneInfo, now: datetime, problem: str | None = None) -> str:
+    """Where it is, in words that claim no more than is known."""
+
+    def at(moment: datetime | None) -> str:
+        return stamp(moment, zone, now, seconds=True) if moment else ""
+
+    def since(moment: datetime | None) -> str:
+        return f" since {stamp(moment, zone, now)}" if moment else ""
+
+    match n.state:
+        case State.PLANNED:
+            why = problem or n.reason
+            if why:
+                again = f"; next try {stamp(n.due_at, zone, now)}" if n.due_at > now else ""
+                return f"queued: {why}{again}"
+            return f"waits until {stamp(n.due_at, zone, now)}" if n.due_at > now else "queued"
+        case State.SENDING:
+            return "queued, being handed to Mobizon"
+        case State.UNCERTAIN:
+            return "uncertain: the answer was cut off; nothing is sent again"
+        case State.SUBMITTED if n.at_operator:
+            return f"at the operator{since(n.status_at)}"
+        case State.SUBMITTED if n.moderated:
+            return f"waiting for moderation{since(n.submitted_at)}, people read it at Mobizon"
+        case State.SUBMITTED:
+            return f"accepted by Mobizon {at(n.submitted_at)}".rstrip()
+        case State.DELIVERED:
+            delay = n.handset_delay()
+            return f"on the handset {at(n.ended_at)}".rstrip() + (f", after {length(delay)}" if delay else "")
+        case State.UNDELIVERED:
+            word = _ENDS.get(n.gateway_status or "", n.reason or "no reason given")
+            when = f" {stamp(n.ended_at, zone, now)}" if n.ended_at else ""
+            return f"not delivered: {word}{when}"
+        case State.FAILED:
+            return f"not sent: {n.reason or 'no reason given'}"
+        case State.CANCELLED:
+            return f"cancelled{f': {n.reason}' if n.reason else ''}"
+        case _:
+            assert_never(n.state)
+
+
+def _hint(n: Notification) -> str:
+    """What an end most likely means."""
+    if n.state is not State.UNDELIVERED or n.gateway_status != "EXPIRED":
+        return ""
+    asked_for = f" for the {length(timedelta(minutes=n.validity))} we asked for" if n.validity else ""
+    return f". Phone off or out of reach{asked_for}"
+
+
+def _size(n: Notification) -> str:
+    """What it was billed as; nothing where nobody told."""
+    if not n.message_id or not n.segments:
+        return ""
+    cost = f", {n.cost} {n.currency or ''}".rstrip() if n.cost is not None else ""
+    return f"{_segments(n.segments)}{cost}"
+
+
+def _segments(count: int) -> str:
+    return f"{count} segment{'' if count == 1 else 's'}"
+
+
+def _number(n: Notification) -> PhoneNumber | None:
+    return n.number or (PhoneNumber(n.target) if n.target.startswith("+") else None)
+
+
+def _is_ahead(n: Notification, now: datetime) -> bool:
+    return n.state is State.PLANNED and n.due_at > now and not n.failures and not n.reason
+
+
+# --- the question before it --------------------------------------------------------------------------
+
+
+def _question(view: QuestionView) -> Rendered:
+    q = view.question
+    until = stamp(q.expires_at, view.zone, view.now)
+    asker = spoken(q.asked_by)
+    masked = f"#{q.id} {q.number.masked}"
+    match q.answer:
+        case None:
+            head = f"Send this? #{q.id} to {q.number.whole} · {region_name(q.number.region)}, {q.number.kind}"
+            text = f'"{q.text}"   {", ".join(_how(view))}'
+            words = "\n".join((f"{head} · {q.why}" if q.why else head, text, f"only {asker} can press, until {until}"))
+            row = (
+                Button("Send", data=question_data(q, send=True)),
+                Button("Don't send", data=question_data(q, send=False)),
+            )
+            return Rendered(clip(words), (row,))
+        case "sent":
+            return Rendered(f"→ {masked} · queued")
+        case "expired":
+            return Rendered(f"– {masked} · not sent: nobody pressed Send until {until}")
+        case _:
+            return Rendered(f"– {masked} · not sent: {asker} pressed Don't send")
+
+
+def _how(view: QuestionView) -> list[str]:
+    q = view.question
+    how = [q.alphabet, f"{len(q.text)} characters", _segments(q.segments)]
+    if q.sender_id:
+        how.append(f"from {q.sender_id}")
+    if q.options.get("send_at"):
+        how.append(f"at {stamp(datetime.fromisoformat(q.options['send_at']), view.zone, view.now)}")
+    if q.options.get("flash"):
+        how.append("flash")
+    if q.options.get("validity"):
+        how.append(f"tried for {length(timedelta(minutes=q.options['validity']))}")
+    return how
+
+
+# --- the bridge about itself -------------------------------------------------------------------------
+
+
+def _trouble(view: TroubleView) -> str:
+    trouble = view.trouble
+    began = stamp(trouble.began_at, view.zone, view.now)
+    if trouble.over_at is not None:
+        ended = stamp(trouble.over_at, view.zone, view.now)
+        return f"🟢 over after {length(trouble.over_at - trouble.began_at)}: {trouble.text}\n{began}–{ended}"
+    often = f" · {trouble.count} times, last {stamp(trouble.seen_at, view.zone, view.now)}" if trouble.count > 1 else ""
+    return f"⚠️ {trouble.text}\nsince {began}{often}"

@@ -1,0 +1,435 @@
+"""Commands: what was typed becomes a question or a request to the door, and the answer becomes words.
+
+The answer to what changes something is its card, which the reporter shows; here only refusals are spoken.
+"""
+
+import logging
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from aiogram.exceptions import TelegramAPIError
+from aiogram.types import Message, ReplyParameters
+
+from bot.access import Known, Nobody, Stranger, speaker
+from bot.cards import Rendered, clip, history_line, length, render, spoken, stamp, with_timeline
+from bot.chat import NO_PREVIEW, keyboard
+from bridge.clock import Clock
+from bridge.dispatcher import Asker, Denied, Dispatcher, SmsRequest
+from bridge.domain.house import House, Role
+from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
+from bridge.inquiries import EVERYTHING, Inquiries, Money, Scope
+from bridge.ports import Live, NoteView, Place, QuestionView, Store
+
+log = logging.getLogger(__name__)
+
+OLD_AFTER = timedelta(minutes=2)
+"""Telegram hands over what was typed during an outage, up to a day later; a command that old is not run."""
+
+_COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.DOTALL)
+_NUMBER_PART = re.compile(r"\+?[()\d./-]+", re.ASCII)
+_OPTION = re.compile(r"(?:(at|validity|from)=(\S+)|(flash))(?:\s+|$)", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,5})(m|h|d)")
+_MINUTES = {"m": 1, "h": 60, "d": 1440}
+_SMS_USAGE = "Whom, and what? Try /sms +7 701 000 00 01 The text, or reply to a message with /sms and a name or number."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command as typed: `/name@mention words`."""
+
+    name: str
+    mention: str | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedSms:
+    """`/sms` understood: whom for, what, and the options before the text."""
+
+    to: str
+    text: str
+    sender_id: str | None = None
+    send_at: datetime | None = None
+    validity: int | None = None
+    flash: bool = False
+
+
+class Misread(Exception):
+    """What was typed makes no sense; the words say what would."""
+
+
+def read_command(text: str | None) -> Command | None:
+    """The command that a message begins with, if it does."""
+    found = _COMMAND.fullmatch(text or "")
+    if found is None:
+        return None
+    name, mention, words = found.groups()
+    return Command(name.lower(), mention, (words or "").strip())
+
+
+def read_sms(words: str, house: House, zone: ZoneInfo, now: datetime) -> TypedSms:
+    """Split `/sms` words into recipient, options and text. Raises Misread.
+
+    A number may hold spaces; the text may begin with digits. So of all leading runs that look like a number
+    the longest that a mobile phone could have is it, else the longest that is possible at all.
+    """
+    to, rest = _recipient(words, house)
+    options: dict[str, str] = {}
+    while option := _OPTION.match(rest):
+        key, value, flash = option.groups()
+        options[(key or flash).lower()] = value or ""
+        rest = rest[option.end() :]
+    return TypedSms(
+        to=to,
+        text=rest,
+        sender_id=options.get("from"),
+        send_at=read_at(options["at"], zone, now) if "at" in options else None,
+        validity=_read_validity(options["validity"]) if "validity" in options else None,
+        flash="flash" in options,
+    )
+
+
+def read_at(written: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """`18:00` on the chat's clock, tomorrow when today's is over; or a whole date and time. Raises Misread."""
+    try:
+        if "T" in written.upper():
+            moment = datetime.fromisoformat(written)
+            at = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        else:
+            today = now.astimezone(zone).date()
+            clock_time = time.fromisoformat(written if len(written.partition(":")[0]) == 2 else f"0{written}")
+            at = datetime.combine(today, clock_time.replace(tzinfo=None), zone)
+            if at.astimezone(UTC) <= now:
+                at = datetime.combine(today + timedelta(days=1), clock_time.replace(tzinfo=None), zone)
+        at = at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Misread(f"at={clip(written, 40)} is not a time; write at=18:00 or at=2026-11-23T18:00") from None
+    if at <= now:
+        raise Misread(f"at={written} is over; write a time to come, or at=18:00 for the next 18:00")
+    return at
+
+
+def _read_validity(written: str) -> int:
+    found = _SPAN.fullmatch(written.lower())
+    if found is None:
+        raise Misread(f"validity={clip(written, 40)} is not a time span; write validity=60m or validity=4h")
+    return int(found[1]) * _MINUTES[found[2]]
+
+
+def _recipient(words: str, house: House) -> tuple[str, str]:
+    parts = list(re.finditer(r"\S+", words.partition("\n")[0]))
+    run = 0
+    while run < len(parts) and _NUMBER_PART.fullmatch(parts[run].group()):
+        run += 1
+    if run == 0:
+        name = parts[0].group()
+        return _person(name, house) or name, words[len(name) :].strip()
+    possible = 0
+    for count in range(run, 0, -1):
+        try:
+            number = parse_phone(words[: parts[count - 1].end()], house.sms.default_region)
+        except BadNumber:
+            continue
+        possible = possible or count
+        if house.person_by_number(number) or why_not_textable(number, {number.region}) is None:
+            possible = count
+            break
+    end = parts[(possible or run) - 1].end()
+    return words[:end], words[end:].strip()
+
+
+def _person(written: str, house: House) -> str | None:
+    return next((name for name in house.people if name.casefold() == written.casefold()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A command, who gave it and where: all a handler needs."""
+
+    command: Command
+    message: Message
+    known: Known
+    place: Place
+    cause: str
+    house: House
+    zone: ZoneInfo
+    now: datetime
+
+    @property
+    def asker(self) -> Asker:
+        person = self.known.person
+        return Asker(person.name, person.role, person.telegram_id)
+
+    @property
+    def private(self) -> bool:
+        return self.message.chat.type == "private"
+
+    @property
+    def scope(self) -> Scope:
+        """In a chat of the config that chat's things; privately one's own, and for operators all."""
+        if self.known.chat is not None:
+            return Scope(chat=self.known.chat.name)
+        return EVERYTHING if self.known.person.role >= Role.OPERATOR else Scope(asked_by=self.known.person.name)
+
+
+Answer = Rendered | str | None
+Handler = Callable[[Heard], Awaitable[Answer]]
+
+_HELP = {
+    "sms": (Role.RESPONDER, "<number or person> <text>: one SMS; first at=18:00, flash, validity=60m, from=Alpha"),
+    "status": (Role.OBSERVER, "<id>: that card afresh, with its timeline"),
+    "history": (Role.OBSERVER, "[person]: the latest SMS"),
+    "cancel": (Role.RESPONDER, "<id>: take back an SMS that waits for its time"),
+    "balance": (Role.OBSERVER, "money left"),
+    "id": (Role.OBSERVER, "the ids of you and this chat; as a reply, that person's"),
+    "help": (Role.OBSERVER, "this list"),
+    "start": (Role.OBSERVER, "who you are here"),
+}
+_NOT_BUILT = {
+    "page": Role.RESPONDER,
+    "incidents": Role.OBSERVER,
+    "ack": Role.RESPONDER,
+    "resolve": Role.RESPONDER,
+    "oncall": Role.OBSERVER,
+    "test": Role.RESPONDER,
+}
+MENU: Mapping[str, str] = {name: words for name, (_, words) in _HELP.items() if name != "start"}
+"""What Telegram offers behind the slash."""
+
+
+@dataclass(slots=True)
+class Commands:
+    """Hears messages and answers them. `hear` is given each with its cause, `telegram:BOT:UPDATE`."""
+
+    dispatcher: Dispatcher
+    inquiries: Inquiries
+    store: Store
+    clock: Clock
+    house: Live[House]
+    _edits_answered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=200))
+
+    async def hear(self, message: Message, cause: str) -> None:
+        """Run a command, or say why not; anything else is left alone."""
+        if message.migrate_to_chat_id or message.migrate_from_chat_id:
+            await self._follow(message)
+            return
+        command = read_command(message.text)
+        if command is None or not await _is_ours(command, message):
+            return
+        said_by = speaker(message, self.house.value)
+        match said_by:
+            case Nobody():
+                log.info("command ignored: not a person's own words", extra={"command": command.name})
+            case Stranger() | Known() if command.name == "id":
+                await _reply(message, _ids(message))
+            case Stranger(telegram_id, chat):
+                if chat is not None and (role := _role_needed(command.name)) is not None:
+                    await _reply(message, _refusal(command.name, telegram_id, role))
+            case Known():
+                await self._run(command, message, said_by, cause)
+
+    async def hear_edit(self, message: Message) -> None:
+        """An edited command is never run; whoever may speak is told so, once."""
+        command = read_command(message.text)
+        here = (message.chat.id, message.message_id)
+        if command is None or here in self._edits_answered or not await _is_ours(command, message):
+            return
+        if isinstance(speaker(message, self.house.value), Known):
+            self._edits_answered.append(here)
+            await _reply(message, "Edits are not read; send it again.")
+
+    async def _run(self, command: Command, message: Message, known: Known, cause: str) -> None:
+        house, now = self.house.value, self.clock.now()
+        topic = message.message_thread_id if message.is_topic_message else None
+        zone = house.zone_of(known.chat.name if known.chat else None)
+        heard = Heard(command, message, known, Place(message.chat.id, topic), cause, house, zone, now)
+        answer: Answer
+        if now - message.date > OLD_AFTER:
+            answer = await self._too_old(heard)
+        elif handler := self._handlers().get(command.name):
+            try:
+                answer = await handler(heard)
+            except Misread as misread:
+                answer = str(misread)
+        elif command.name in _NOT_BUILT:
+            answer = f"/{command.name} is not built yet in this version."
+        elif heard.private or command.mention:
+            answer = f"There is no /{command.name}; /help lists what there is."
+        else:
+            return
+        if answer is not None:
+            await _reply(message, answer)
+        if known.chat and known.chat.delete_commands:
+            with suppress(TelegramAPIError):  # it takes a right that the bot may lack; nothing depends on it
+                await message.delete()
+
+    def _handlers(self) -> dict[str, Handler]:
+        return {
+            "sms": self._sms,
+            "status": self._status,
+            "history": self._history,
+            "cancel": self._cancel,
+            "balance": self._balance,
+            "help": self._help,
+            "start": self._start,
+        }
+
+    async def _too_old(self, heard: Heard) -> Answer:
+        # We may have run it in time and died before we could note so; then its card says everything.
+        known = await self.store.read(
+            lambda tx: tx.notification_by_cause(heard.cause) or tx.question_by_cause(heard.cause)
+        )
+        if known is not None:
+            return None
+        age = length(heard.now - heard.message.date)
+        return f"This reached me {age} late, so it was not run. Send it again if it still holds."
+
+    async def _sms(self, heard: Heard) -> Answer:
+        """/sms <number or person> [options] <text>"""
+        if not heard.command.words:
+            return _SMS_USAGE
+        typed = read_sms(heard.command.words, heard.house, heard.zone, heard.now)
+        if typed.to.casefold() == "oncall":
+            return "Rotas are not built yet in this version; name a person or a number."
+        replied = heard.message.reply_to_message
+        text = typed.text or (replied and (replied.text or replied.caption)) or ""
+        if not text:
+            return _SMS_USAGE
+        deletes = heard.known.chat is not None and heard.known.chat.delete_commands
+        said = await self.dispatcher.send_sms(
+            SmsRequest(
+                to=typed.to,
+                text=text,
+                asker=heard.asker,
+                chat=heard.known.chat,
+                place=heard.place,
+                reply_to=None if deletes else heard.message.message_id,
+                cause=heard.cause,
+                may_ask=True,
+                sender_id=typed.sender_id,
+                send_at=typed.send_at,
+                validity=typed.validity,
+                flash=typed.flash,
+            )
+        )
+        return _denied(said, heard) if isinstance(said, Denied) else None
+
+    async def _cancel(self, heard: Heard) -> Answer:
+        """/cancel <id>"""
+        said = await self.dispatcher.cancel_sms(_number_given(heard), heard.asker)
+        return _denied(said, heard) if isinstance(said, Denied) else None
+
+    async def _status(self, heard: Heard) -> Answer:
+        """/status <id>"""
+        number = _number_given(heard)
+        status = await self.inquiries.status(number, heard.scope)
+        if status is None:
+            return f"There is no #{number} {'here' if heard.known.chat else 'of yours'}."
+        if isinstance(status.view, QuestionView):
+            # Number and text stand in full on the question alone, which is edited away.
+            question = status.view.question
+            if question.answer is None:
+                until = stamp(question.expires_at, heard.zone, heard.now)
+                return f"#{number} waits for an answer to its question, until {until}."
+            return render(status.view)
+        return with_timeline(status.view, status.timeline)
+
+    async def _history(self, heard: Heard) -> Answer:
+        """/history [person]"""
+        written = heard.command.words
+        person = (_person(written, heard.house) or written) if written else None
+        latest = await self.inquiries.history(heard.scope, person=person)
+        lines = [history_line(n, heard.zone, heard.now, whole=heard.private) for n in latest]
+        return "\n".join(lines) or "Nothing yet."
+
+    async def _balance(self, heard: Heard) -> Answer:
+        """/balance"""
+        money = await self.inquiries.money()
+        if not isinstance(money, Money):
+            return f"Mobizon did not say: {money.reason}"
+        parts = [f"{money.balance.amount:,.2f} {money.balance.currency}".replace(",", " ")]
+        if money.sms_left is not None:
+            parts.append(f"about {money.sms_left} SMS")
+        if money.days_left is not None:
+            parts.append(f"{money.days_left} days at this month's pace")
+        return ", ".join(parts)
+
+    async def _help(self, heard: Heard) -> Answer:
+        """/help"""
+        return "\n".join(f"/{name} {words}" for name, (_, words) in _HELP.items())
+
+    async def _start(self, heard: Heard) -> Answer:
+        """/start"""
+        person = heard.known.person
+        return f"Hello {person.spoken}. Your role here is {person.role.name.lower()}; /help lists what I do."
+
+    async def _follow(self, message: Message) -> None:
+        """A group became a supergroup, says one of Telegram's two service messages; only our own are followed."""
+        old, new = message.chat.id, message.migrate_to_chat_id
+        if new is None:
+            old, new = message.migrate_from_chat_id or 0, message.chat.id
+        if self.house.value.chats_by_id(old):
+            await self.dispatcher.chat_moved(old, new)
+
+
+async def _is_ours(command: Command, message: Message) -> bool:
+    """`/sms@other_bot` is for somebody else."""
+    if command.mention is None:
+        return True
+    me = await message.bot.me() if message.bot else None
+    return me is not None and command.mention.casefold() == (me.username or "").casefold()
+
+
+async def _reply(message: Message, answer: Rendered | str) -> None:
+    rendered = render(NoteView(answer)) if isinstance(answer, str) else answer
+    await message.answer(
+        rendered.text,
+        reply_markup=keyboard(rendered),
+        link_preview_options=NO_PREVIEW,
+        reply_parameters=ReplyParameters(message_id=message.message_id, allow_sending_without_reply=True),
+    )
+
+
+def _number_given(heard: Heard) -> int:
+    written = heard.command.words.removeprefix("#")
+    if not (written.isascii() and written.isdigit() and len(written) < 16):
+        raise Misread(f"Which one? Try /{heard.command.name} 1042")
+    return int(written)
+
+
+def _denied(denied: Denied, heard: Heard) -> str:
+    sentences = [spoken(denied.reason).removesuffix(".")]
+    if denied.opens_at is not None:
+        sentences.append(f"It opens again at {stamp(denied.opens_at, heard.zone, heard.now)}")
+    if denied.forbidden:
+        person = heard.known.person
+        sentences.append(f"You are {person.spoken}, id {person.telegram_id}, {person.role.name.lower()}")
+    return ". ".join(sentences) + "."
+
+
+def _role_needed(name: str) -> Role | None:
+    return _HELP[name][0] if name in _HELP else _NOT_BUILT.get(name)
+
+
+def _refusal(name: str, telegram_id: int, role: Role) -> str:
+    return f"/{name} needs the role {role.name.lower()}; nobody in people has telegram_id: {telegram_id}"
+
+
+def _ids(message: Message) -> str:
+    """Ids and the config keys they belong to, ready to paste; nothing of what the config holds."""
+    people = [message.from_user] if message.from_user else []
+    replied = message.reply_to_message
+    if replied and replied.from_user and replied.from_user.id not in (p.id for p in people):
+        people.append(replied.from_user)
+    lines = ["people:"]
+    for user, whose in zip(people, ("you", "who you replied to"), strict=False):
+        lines.append(f"  NAME: {{telegram_id: {user.id}}}  # {whose}")
+    if message.chat.type != "private":
+        topic = f", topic: {message.message_thread_id}" if message.is_topic_message else ""
+        lines += ["chats:", f"  NAME: {{id: {message.chat.id}{topic}}}"]
+    return "\n".join(lines)

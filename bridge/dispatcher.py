@@ -1,13 +1,30 @@
 """The door: everything that changes what we owe anybody goes through here, one transaction each."""
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from bridge import watch
+from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
-from bridge.domain.house import ChatPlace, House, Role
-from bridge.domain.notification import Notification
-from bridge.ports import Live, Place, Question, Store, TelegramUpdate
+from bridge.domain import sms
+from bridge.domain.house import ChatPlace, House, Person, Role
+from bridge.domain.notification import Event, Notification, Priority, State
+from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
+from bridge.domain.throttle import opens_at
+from bridge.metrics import Metrics
+from bridge.ports import Card, CardKind, Live, Place, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
+
+QUESTION_OPEN = timedelta(minutes=10)
+"""How long *Send* may be pressed."""
+FARTHEST = timedelta(days=14)
+"""How far ahead an SMS may be deferred."""
+WORTH_TRYING = timedelta(hours=24)
+"""How long a typed SMS is tried while the gateway cannot be used."""
+_TOKEN_BYTES = 8
+_LONGEST_VALIDITY = 4320  # minutes, the documented maximum
+_LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +42,7 @@ class SmsRequest:
 
     `chat` is the chat of the config it was asked in; `place` is where its card goes (None: no card).
     `cause` makes it unique: the same cause never makes a second SMS. `may_ask`: a question may be put
-    in the chat before sending; the API never asks.
+    in the chat before sending; the API never asks. `validity` is in minutes.
     """
 
     to: str
@@ -74,49 +91,396 @@ class Denied:
 class Dispatcher:
     """Load, decide, save. Every method raises NotStored when the database could not keep it."""
 
-    def __init__(self, store: Store, clock: Clock, house: Live[House]) -> None:
+    def __init__(self, store: Store, clock: Clock, house: Live[House], metrics: Metrics) -> None:
         self._store = store
         self._clock = clock
         self._house = house
+        self._admission = Admission(metrics)
+
+    # --- webhooks ----------------------------------------------------------------------------------
 
     async def keep_webhook(self, source: str, route: str | None, headers: Mapping[str, str], body: bytes) -> int:
         """Keep a webhook's raw body; the receipt's number, once it is durable."""
-        raise NotImplementedError
+        now = self._clock.now()
+
+        def keep(tx: Transaction) -> int:
+            tx.wake("intake")
+            return tx.keep_receipt(source, route, headers, body, now)
+
+        return await self._store.write(keep)
 
     async def keep_dead_letter(self, source: str, body: bytes, why: str) -> None:
-        """Keep what can never be understood (not JSON), and tell the watch chat."""
-        raise NotImplementedError
+        """Keep what can never be understood (not JSON), and tell the watch chat; the same bytes once an hour."""
+        house, now = self._house.value, self._clock.now()
+
+        def keep(tx: Transaction) -> None:
+            if (receipt := tx.keep_dead_letter(source, body, why, now)) is not None:
+                text = f"{source} sent something that is not JSON ({why}); kept as receipt {receipt}, nobody was paged"
+                watch.begin(tx, house, "dead_letter", text, now, subject=source)
+
+        await self._store.write(keep)
+
+    async def accept(self, arrived: Sequence[Parsed]) -> None:
+        """Let what webhooks said become incidents, plans and cards: all of them in one transaction."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now))
+
+    async def replay(self, receipt_id: int) -> int | None:
+        """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""
+        now = self._clock.now()
+
+        def again(tx: Transaction) -> int | None:
+            old = tx.receipt(receipt_id)
+            if old is None:
+                return None
+            tx.wake("intake")
+            return tx.keep_receipt(old.source, old.route, old.headers, old.body, now)
+
+        return await self._store.write(again)
 
     async def source_refused(self, source: str) -> None:
-        """A known source came with a wrong credential: tell the watch chat, once an hour."""
-        raise NotImplementedError
+        """A known source came with a wrong credential: tell the watch chat; a new message at most once an hour."""
+        house, now = self._house.value, self._clock.now()
+        known = await self._store.read(lambda tx: tx.open_trouble("source_refused", source))
+        if known and now - known.seen_at < timedelta(minutes=1):
+            return  # a sender that hammers must not make us write at its pace
+        text = f"{source} was refused: its credential is missing or wrong, so its alerts page nobody"
 
-    async def receive_updates(self, updates: Sequence[TelegramUpdate]) -> None:
-        """Keep Telegram updates; those already known change nothing."""
-        raise NotImplementedError
+        def tell(tx: Transaction) -> None:
+            watch.begin(tx, house, "source_refused", text, now, subject=source)
+            tx.set_timer(Timer("trouble_over", f"source_refused:{source}", now + timedelta(hours=1)))
+
+        await self._store.write(tell)
+
+    # --- typed SMS -----------------------------------------------------------------------------------
 
     async def send_sms(self, request: SmsRequest) -> Accepted | Asked | Denied:
         """Put a typed SMS into the outbox, or ask first, or say why not."""
-        raise NotImplementedError
+        house, now = self._house.value, self._clock.now()
+
+        def send(tx: Transaction) -> Accepted | Asked | Denied:
+            if request.cause and (known := tx.notification_by_cause(request.cause)):
+                return Accepted(known, repeated=True)
+            if request.cause and (asked := tx.question_by_cause(request.cause)):
+                return Asked(asked)
+            recipient = _recipient(request, house)
+            if isinstance(recipient, Denied):
+                return recipient
+            if wrong := _wrong_text(request, house) or _wrong_options(request, now):
+                return wrong
+            row = _planned(request, recipient, now)
+            if request.send_at is None and (denied := _over_limit(tx, house, row, now)):
+                return denied
+            why = _why_ask(tx, house, request, recipient) if request.may_ask else ""
+            if why and request.asker.telegram_id is not None:
+                return Asked(_ask(tx, request, row, why, now))
+            row = replace(row, id=tx.numbers(1)[0])
+            _enter(tx, row, now)
+            if request.place:
+                _open_card(tx, row.id, request, now)
+            return Accepted(row)
+
+        return await self._store.write(send)
 
     async def answer_question(
         self, question_id: int, token: str, telegram_id: int, *, send: bool
     ) -> Accepted | Denied | None:
         """*Send* or *Don't send* was pressed. None: it was dropped as asked. Denied: not theirs, or too late."""
-        raise NotImplementedError
+        house, now = self._house.value, self._clock.now()
+
+        def answer(tx: Transaction) -> Accepted | Denied | None:
+            question = tx.question(question_id)
+            if question is None or not secrets.compare_digest(question.token, token):
+                return Denied("This button is no longer in use.")
+            if question.telegram_id != telegram_id:
+                return Denied(f"Only {_spoken(house, question.asked_by)} can press this.", forbidden=True)
+            if question.answer is not None or now >= question.expires_at:
+                return Denied("Too late: this question was closed. Type the command again.")
+            if send and (barred := _no_longer_allowed(house, question)):
+                return barred
+            tx.answer_question(question_id, "sent" if send else "dropped")
+            tx.drop_timer("question", str(question_id))
+            tx.bump_cards(CardKind.SMS, [question_id], now, urgent=True)
+            tx.wake("reporter")
+            if not send:
+                return None
+            row = _from_question(question, now)
+            _enter(tx, row, now)
+            return Accepted(row)
+
+        return await self._store.write(answer)
+
+    async def expire_question(self, question_id: int) -> None:
+        """Nobody pressed in time: the question is closed, nothing is sent."""
+        now = self._clock.now()
+
+        def expire(tx: Transaction) -> None:
+            if tx.answer_question(question_id, "expired"):
+                tx.bump_cards(CardKind.SMS, [question_id], now, urgent=True)
+                tx.wake("reporter")
+
+        await self._store.write(expire)
 
     async def cancel_sms(self, number: int, asker: Asker) -> Notification | Denied:
         """Take back a deferred SMS that has not left."""
-        raise NotImplementedError
+        now = self._clock.now()
+
+        def cancel(tx: Transaction) -> Notification | Denied:
+            row = tx.notification(number)
+            if row is None or row.is_page:
+                return Denied(f"There is no SMS #{number} to take back.")
+            if row.asked_by != asker.name and asker.role < Role.OPERATOR:
+                return Denied(f"Only who asked for #{number}, or an operator, can take it back.", forbidden=True)
+            if row.state is not State.PLANNED:
+                return Denied(f"#{number} is {row.state} already; it cannot be taken back.")
+            gone = row.becomes(Event.CANCELLED, ended_at=now, reason=f"taken back by {asker.name}")
+            tx.save_notification(gone, row)
+            tx.add_timeline([TimelineEntry(number, now, "taken back", asker.name)])
+            tx.bump_cards(CardKind.SMS, [number], now, urgent=True)
+            tx.wake("reporter")
+            return gone
+
+        return await self._store.write(cancel)
+
+    # --- hints and troubles ----------------------------------------------------------------------------
+
+    async def receive_updates(self, updates: Sequence[TelegramUpdate]) -> None:
+        """Keep Telegram updates; those already known change nothing."""
+
+        def keep(tx: Transaction) -> None:
+            tx.keep_updates(updates)
+            tx.wake("bot")
+
+        await self._store.write(keep)
 
     async def delivery_hint(self, message_ids: Collection[str]) -> int:
         """Mobizon's own webhook names these: ask about them at once. How many we know."""
-        raise NotImplementedError
+        now = self._clock.now()
 
-    async def begin_trouble(self, kind: str, subject: str, text: str) -> None:
+        def hint(tx: Transaction) -> int:
+            tx.wake("tracker")
+            return tx.poll_now(message_ids, now)
+
+        return await self._store.write(hint)
+
+    async def chat_moved(self, old_chat_id: int, new_chat_id: int) -> None:
+        """A group became a supergroup: its cards go on there, and the watch chat hears which id to write."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: watch.chat_moved(tx, house, old_chat_id, new_chat_id, now))
+
+    async def begin_trouble(self, kind: str, subject: str, text: str, *, by_sms: bool = False) -> None:
         """Something is wrong with the bridge: rings once in the watch chat, then is only edited."""
-        raise NotImplementedError
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: watch.begin(tx, house, kind, text, now, subject=subject, by_sms=by_sms))
 
     async def end_trouble(self, kind: str, subject: str = "") -> None:
         """It is over: the message in the watch chat says so."""
-        raise NotImplementedError
+        now = self._clock.now()
+        if await self._store.read(lambda tx: tx.open_trouble(kind, subject)):
+            await self._store.write(lambda tx: watch.end(tx, kind, now, subject=subject))
+
+    async def say(self, text: str) -> None:
+        """One silent line in the watch chat."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: watch.tell(tx, house, text, now))
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipient:
+    """Whom a typed SMS goes to; `person` when the config knows the number."""
+
+    number: PhoneNumber
+    person: Person | None
+
+
+def _recipient(request: SmsRequest, house: House) -> _Recipient | Denied:
+    """Who `to` is, and whether this asker may text them."""
+    asker = request.asker
+    if asker.role < Role.RESPONDER:
+        return Denied(f"{asker.name} is an observer; sending SMS takes the role responder", forbidden=True)
+    wanted = request.to.strip()
+    person = next((p for name, p in house.people.items() if name.casefold() == wanted.casefold()), None)
+    if person is None:
+        if not any(sign.isdigit() for sign in wanted):
+            known = ", ".join(sorted(house.people)) or "nobody yet"
+            return Denied(f'nobody is called "{wanted[:40]}"; there are: {known}', field="to")
+        try:
+            number = parse_phone(wanted, house.sms.default_region)
+        except BadNumber as error:
+            return Denied(str(error), field="to")
+        person = house.person_by_number(number)
+    elif person.number is None:
+        return Denied(f"{person.name} has no phone in the config", field="to")
+    else:
+        number = person.number
+    if barred := why_not_textable(number, house.sms.allowed_regions, known=person is not None):
+        return Denied(barred, field="to")
+    if person is None and asker.role < Role.OPERATOR:
+        return Denied(
+            f"{asker.name} is a responder and may text people of the config; other numbers take the role operator",
+            forbidden=True,
+        )
+    return _Recipient(number, person)
+
+
+def _wrong_text(request: SmsRequest, house: House) -> Denied | None:
+    text = request.text
+    if not text.strip():
+        return Denied("there is no text to send", field="text")
+    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
+        return Denied("the text has a character that no phone can show (NUL or half an emoji)", field="text")
+    size, most = sms.measure(text), house.sms.typed_max_segments
+    if size.segments > most:
+        return Denied(
+            f"the text takes {size.segments} segments ({size.characters} characters in {size.alphabet}); "
+            f"at most {most} go out (sms.typed_max_segments)",
+            field="text",
+        )
+    return None
+
+
+def _wrong_options(request: SmsRequest, now: datetime) -> Denied | None:
+    if request.validity is not None and not 1 <= request.validity <= _LONGEST_VALIDITY:
+        return Denied(f"validity is in minutes, 1 to {_LONGEST_VALIDITY}", field="validity")
+    if request.sender_id is not None and not 1 <= len(request.sender_id) <= _LONGEST_SENDER:
+        return Denied(f"a sender ID has 1 to {_LONGEST_SENDER} characters", field="sender_id")
+    if request.send_at is not None and not now - timedelta(minutes=1) <= request.send_at <= now + FARTHEST:
+        return Denied("an SMS can wait at most 14 days, and not for the past", field="send_at")
+    return None
+
+
+def _planned(request: SmsRequest, recipient: _Recipient, now: datetime) -> Notification:
+    """The row of the outbox, all but its number."""
+    size = sms.measure(request.text)
+    due_at = max(request.send_at or now, now)
+    return Notification(
+        id=0,
+        target=recipient.person.name if recipient.person else recipient.number.e164,
+        due_at=due_at,
+        created_at=now,
+        priority=Priority.TYPED,
+        person=recipient.person.name if recipient.person else None,
+        number=recipient.number,
+        text=request.text,
+        alphabet=size.alphabet,
+        segments=size.segments,
+        sender_id=request.sender_id,
+        validity=request.validity,
+        flash=request.flash,
+        shorten_links=request.shorten_links,
+        expires_at=due_at + WORTH_TRYING,
+        asked_by=request.asker.name,
+        chat=request.chat.name if request.chat else None,
+        cause=request.cause,
+    )
+
+
+def _over_limit(tx: Transaction, house: House, row: Notification, now: datetime) -> Denied | None:
+    """Typed SMS stop at their share; pages may use the rest."""
+    assert row.number is not None and row.segments is not None
+    limits, spent = house.limits, tx.spent(now - house.limits.longest)
+    theirs = [s for s in spent if s.number == row.number.e164]
+    if opens := opens_at(theirs, limits.per_person, row.segments, now):
+        return Denied("this phone has had its share of SMS (limits.per_person)", opens_at=opens)
+    if opens := opens_at(spent, limits.typed_total, row.segments, now):
+        return Denied("typed SMS have used their share of the house's limit (limits.total)", opens_at=opens)
+    return None
+
+
+def _why_ask(tx: Transaction, house: House, request: SmsRequest, recipient: _Recipient) -> str:
+    segments = sms.measure(request.text).segments
+    if segments > house.sms.confirm_above_segments:
+        return f"{segments} segments"
+    chat = request.chat.name if request.chat else None
+    if recipient.person is None and not tx.was_sent_to(recipient.number.e164, chat):
+        return "first time from here"
+    return ""
+
+
+def _ask(tx: Transaction, request: SmsRequest, row: Notification, why: str, now: datetime) -> Question:
+    assert request.asker.telegram_id is not None and row.number is not None
+    assert row.text is not None and row.alphabet is not None and row.segments is not None
+    question = Question(
+        id=tx.numbers(1)[0],
+        telegram_id=request.asker.telegram_id,
+        asked_by=request.asker.name,
+        number=row.number,
+        target=row.target,
+        text=row.text,
+        alphabet=row.alphabet,
+        segments=row.segments,
+        token=secrets.token_hex(_TOKEN_BYTES),
+        created_at=now,
+        expires_at=now + QUESTION_OPEN,
+        chat=row.chat,
+        cause=row.cause,
+        why=why,
+        sender_id=row.sender_id,
+        options={
+            "send_at": request.send_at.isoformat() if request.send_at else None,
+            "validity": row.validity,
+            "flash": row.flash,
+            "shorten_links": row.shorten_links,
+            "person": row.person,
+        },
+    )
+    tx.add_question(question)
+    tx.set_timer(Timer("question", str(question.id), question.expires_at))
+    _open_card(tx, question.id, request, now)
+    return question
+
+
+def _from_question(question: Question, now: datetime) -> Notification:
+    options = question.options
+    send_at = datetime.fromisoformat(options["send_at"]) if options["send_at"] else now
+    due_at = max(send_at, now)
+    return Notification(
+        id=question.id,
+        target=question.target,
+        due_at=due_at,
+        created_at=now,
+        priority=Priority.TYPED,
+        person=options["person"],
+        number=question.number,
+        text=question.text,
+        alphabet=question.alphabet,
+        segments=question.segments,
+        sender_id=question.sender_id,
+        validity=options["validity"],
+        flash=options["flash"],
+        shorten_links=options["shorten_links"],
+        expires_at=due_at + WORTH_TRYING,
+        asked_by=question.asked_by,
+        chat=question.chat,
+        cause=question.cause,
+    )
+
+
+def _no_longer_allowed(house: House, question: Question) -> Denied | None:
+    """The config may have changed since the question was put."""
+    person = house.person_by_telegram(question.telegram_id)
+    wanted = Role.RESPONDER if question.options["person"] in house.people else Role.OPERATOR
+    if person is None or person.role < wanted:
+        return Denied("You may no longer send this.", forbidden=True)
+    if barred := why_not_textable(question.number, house.sms.allowed_regions, known=wanted is Role.RESPONDER):
+        return Denied(barred)
+    return None
+
+
+def _enter(tx: Transaction, row: Notification, now: datetime) -> None:
+    tx.add_notifications([row])
+    tx.add_timeline([TimelineEntry(row.id, now, "asked for", row.asked_by or "")])
+    tx.wake("sender", "reporter")
+
+
+def _open_card(tx: Transaction, number: int, request: SmsRequest, now: datetime) -> None:
+    assert request.place is not None
+    tx.add_card(
+        Card(0, CardKind.SMS, number, request.place, reply_to=request.reply_to, ring=True, urgent=True, changed_at=now)
+    )
+    tx.wake("reporter")
+
+
+def _spoken(house: House, name: str) -> str:
+    person = house.people.get(name)
+    return person.spoken if person else name

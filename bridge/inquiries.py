@@ -2,25 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bridge.clock import Clock
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification, State
+from bridge.domain.phone import BadNumber, parse_phone
 from bridge.ports import (
     Balance,
     Failure,
     IncidentView,
     Live,
+    MessagePage,
+    MessageQuery,
     QuestionView,
     Receipt,
     SmsGateway,
     SmsView,
     Store,
     TimelineEntry,
+    Transaction,
     TroubleView,
 )
+from bridge.views import incident_view, sms_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Scope:
 
     chat: str | None = None
     asked_by: str | None = None
+
+    def covers(self, chat: str | None, asked_by: str | None) -> bool:
+        """Whether something of this chat, asked for by this person, may be seen."""
+        return (self.chat is None or self.chat == chat) and (self.asked_by is None or self.asked_by == asked_by)
 
 
 EVERYTHING = Scope()
@@ -51,6 +60,10 @@ class Money:
     days_left: int | None = None
 
 
+_PACE = timedelta(days=30)  # how far back the pace of spending is looked at
+_PRICED = 25  # sent SMS whose price is looked at
+
+
 class Inquiries:
     """Reads the store and the gateway, never writes."""
 
@@ -62,35 +75,107 @@ class Inquiries:
 
     async def status(self, number: int, scope: Scope = EVERYTHING) -> Status | None:
         """An incident, SMS or open question of ours; None when there is none in this scope."""
-        raise NotImplementedError
+        house, now = self._house.value, self._clock.now()
+
+        def look(tx: Transaction) -> Status | None:
+            view = _view(tx, house, number, now)
+            return Status(view, tx.timeline(number)) if view and scope.covers(*_owner(view)) else None
+
+        return await self._store.read(look)
 
     async def history(
         self, scope: Scope = EVERYTHING, *, person: str | None = None, limit: int = 10
     ) -> list[Notification]:
         """The newest notifications first; those of one person or number if named."""
-        raise NotImplementedError
+        target, number = self._recipient(person)
+        return await self._store.read(
+            lambda tx: tx.find_notifications(
+                target=target, number=number, chat=scope.chat, asked_by=scope.asked_by, limit=limit
+            )
+        )
 
     async def notifications(
         self, *, state: State | None = None, to: str | None = None, before: int | None = None, limit: int = 50
     ) -> list[Notification]:
         """For the API: the newest first, `before` an id to page on from; `to` a person's name or a number."""
-        raise NotImplementedError
+        target, number = self._recipient(to)
+        return await self._store.read(
+            lambda tx: tx.find_notifications(state=state, target=target, number=number, before=before, limit=limit)
+        )
 
     async def incidents(
         self, *, open_only: bool = True, since: datetime | None = None, limit: int = 100
     ) -> list[Incident]:
-        raise NotImplementedError
+        """The newest first."""
+        return await self._store.read(lambda tx: tx.incidents(open_only=open_only, since=since, limit=limit))
 
     async def receipt(self, receipt_id: int) -> Receipt | None:
-        raise NotImplementedError
+        """A stored webhook and what became of it."""
+        return await self._store.read(lambda tx: tx.receipt(receipt_id))
 
     async def receipts(self, since: datetime, limit: int = 200) -> list[Receipt]:
-        raise NotImplementedError
+        """What arrived since then, the newest first."""
+        return await self._store.read(lambda tx: tx.receipts(since, limit))
 
     async def money(self) -> Money | Failure:
-        """Asks Mobizon."""
-        raise NotImplementedError
+        """Asks Mobizon for the balance, and for what the newest SMS cost to say how far it reaches."""
+        balance = await self._gateway.balance()
+        if not isinstance(balance, Balance):
+            return balance
+        now = self._clock.now()
+        recent = {"campaignCreateTsFrom": f"{now - _PACE:%Y-%m-%d %H:%M:%S}", "campaignCreateTsTo": _tomorrow(now)}
+        listed = await self._gateway.messages(MessageQuery(recent, page_size=_PRICED, sort={"campaignId": "DESC"}))
+        items = listed.items if isinstance(listed, MessagePage) else ()
+        prices = [item.segment_price for item in items if item.segment_price]
+        if not prices:
+            return Money(balance)
+        dearest = max(prices)
+        spent = await self._store.read(lambda tx: tx.spent(now - _PACE))
+        segments = sum(s.segments for s in spent)
+        days = max(1.0, (now - min((s.at for s in spent), default=now)) / timedelta(days=1))
+        left = int(balance.amount / dearest)
+        return Money(balance, left, int(left / (segments / days)) if segments else None)
 
     async def troubles(self) -> list[TroubleView]:
         """What is wrong with the bridge right now."""
-        raise NotImplementedError
+        house, now = self._house.value, self._clock.now()
+        zone = house.zone_of(house.watch.chat)
+        return [TroubleView(t, zone, now) for t in await self._store.read(lambda tx: tx.open_troubles())]
+
+    def _recipient(self, written: str | None) -> tuple[str | None, str | None]:
+        """A person's name, or a number in E.164; what is neither finds nothing."""
+        if written is None:
+            return None, None
+        house = self._house.value
+        name = next((name for name in house.people if name.casefold() == written.strip().casefold()), None)
+        if name is not None:
+            return name, None
+        try:
+            return None, parse_phone(written, house.sms.default_region).e164
+        except BadNumber:
+            return written, None
+
+
+def _view(tx: Transaction, house: House, number: int, now: datetime) -> IncidentView | SmsView | QuestionView | None:
+    if incident := tx.incident(number):
+        return incident_view(tx, house, incident, now)
+    row = tx.notification(number)
+    if row is not None and row.incident_id is not None and (owner := tx.incident(row.incident_id)):
+        return incident_view(tx, house, owner, now)
+    return sms_view(tx, house, number, now)
+
+
+def _owner(view: IncidentView | SmsView | QuestionView) -> tuple[str | None, str | None]:
+    """The chat it belongs to, and who asked."""
+    match view:
+        case IncidentView():
+            return view.incident.chat, None
+        case SmsView():
+            return view.notification.chat, view.notification.asked_by
+        case QuestionView():
+            return view.question.chat, view.question.asked_by
+
+
+def _tomorrow(now: datetime) -> str:
+    """A bound in nobody's time zone in particular: Mobizon's clock is not ours."""
+    return f"{now + timedelta(days=1):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,66 @@
+"""Tick: once a minute the bridge looks after itself: its heartbeat, its key, its money."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from bridge.clock import Clock
+from bridge.dispatcher import Dispatcher
+from bridge.domain.house import House
+from bridge.ports import Balance, Live, SmsGateway, Store
+
+log = logging.getLogger(__name__)
+
+_MONEY_EVERY = timedelta(minutes=10)
+
+
+class Caretaker:
+    """`heartbeat` calls the address outside; `read_key` reads the key file again after Mobizon refused the key."""
+
+    name = "caretaker"
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        gateway: SmsGateway,
+        clock: Clock,
+        house: Live[House],
+        *,
+        heartbeat: Callable[[], Awaitable[object]] | None,
+        read_key: Callable[[], None],
+        report_balance: Callable[[Balance], None],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._gateway = gateway
+        self._clock = clock
+        self._house = house
+        self._heartbeat = heartbeat
+        self._read_key = read_key
+        self._report_balance = report_balance
+        self._money_seen: datetime | None = None
+
+    async def run(self) -> None:
+        """One look at everything."""
+        if await self._store.read(lambda tx: tx.open_trouble("mobizon", "")):
+            self._read_key()
+        await self._look_at_money()
+        if self._heartbeat is not None:
+            await self._heartbeat()
+
+    async def _look_at_money(self) -> None:
+        below, now = self._house.value.watch.balance_below, self._clock.now()
+        if below is None or (self._money_seen is not None and now - self._money_seen < _MONEY_EVERY):
+            return
+        balance = await self._gateway.balance()
+        if not isinstance(balance, Balance):
+            return
+        self._money_seen = now
+        self._report_balance(balance)
+        if balance.amount < Decimal(str(below)):
+            text = f"Mobizon has {balance.amount:.2f} {balance.currency} left, less than {below:g}: top it up"
+            await self._dispatcher.begin_trouble("balance", "", text)
+        else:
+            await self._dispatcher.end_trouble("balance")

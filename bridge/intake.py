@@ -1,0 +1,68 @@
+"""Tick: receipts not yet understood become alerts and go through the door, many in one transaction."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from bridge.admission import Parsed
+from bridge.dispatcher import Dispatcher
+from bridge.domain.alert import Report
+from bridge.domain.house import House
+from bridge.ports import Live, NotStored, Receipt, Store
+
+log = logging.getLogger(__name__)
+
+Parse = Callable[[str, Receipt], Report]
+"""A source's format (its kind) and a receipt → what it says; raises ValueError naming the field."""
+
+_SLICE = 200
+_BIG = 256 * 1024  # bytes; parsing more than this in the event loop would be felt elsewhere
+
+
+class Intake:
+    """Understands what webhooks left behind. A crash here repeats it harmlessly."""
+
+    name = "intake"
+
+    def __init__(self, store: Store, dispatcher: Dispatcher, parse: Parse, house: Live[House]) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._parse = parse
+        self._house = house
+
+    async def run(self) -> None:
+        """Until every receipt is understood, or set aside as unreadable."""
+        while receipts := await self._store.read(lambda tx: tx.receipts_waiting(_SLICE)):
+            arrived = [await self._understand(receipt) for receipt in receipts]
+            try:
+                await self._dispatcher.accept(arrived)
+            except NotStored:
+                raise
+            except Exception:
+                log.exception("a batch of webhooks broke the door, trying each alone")
+                await self._one_by_one(arrived)
+
+    async def _one_by_one(self, arrived: Sequence[Parsed]) -> None:
+        """One bad webhook must not hold up the others, nor be tried for ever."""
+        for parsed in arrived:
+            try:
+                await self._dispatcher.accept([parsed])
+            except NotStored:
+                raise
+            except Exception as error:
+                log.exception("a webhook broke the door", extra={"receipt": parsed.receipt.id})
+                problem = f"a mistake of ours while reading it ({type(error).__name__}); please report it"
+                await self._dispatcher.accept([Parsed(parsed.receipt, None, problem)])
+
+    async def _understand(self, receipt: Receipt) -> Parsed:
+        rules = self._house.value.sources.get(receipt.source)
+        if rules is None:
+            return Parsed(receipt, None, f"no source is called {receipt.source} any more")
+        try:
+            if len(receipt.body) > _BIG:
+                report = await asyncio.to_thread(self._parse, rules.kind, receipt)
+            else:
+                report = self._parse(rules.kind, receipt)
+        except (ValueError, RecursionError) as error:
+            return Parsed(receipt, None, str(error))
+        return Parsed(receipt, report)

@@ -1,0 +1,383 @@
+"""The outbox: claims rows under a lease, and records what became of them.
+
+A row is claimed before it is sent: if we die in between, the lease runs out and the row is uncertain,
+never "not sent". Sending first and recording after would page people twice.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from bridge import texts, watch
+from bridge.clock import Clock
+from bridge.domain import sms
+from bridge.domain.house import House, Person, Role
+from bridge.domain.incident import Incident, IncidentState
+from bridge.domain.notification import Event, Notification, Priority, State
+from bridge.domain.phone import why_not_textable
+from bridge.domain.retry import next_attempt, next_poll
+from bridge.domain.throttle import Spent, opens_at
+from bridge.metrics import Metrics
+from bridge.ports import (
+    Card,
+    CardKind,
+    DeliveryReport,
+    Live,
+    Lost,
+    Refused,
+    SendOutcome,
+    Store,
+    Submitted,
+    TimelineEntry,
+    Transaction,
+    Unreachable,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=60)
+OPERATOR_WAIT = timedelta(minutes=1)
+"""How often a send is tried again while an operator has something to mend."""
+_FIRST_POLL = timedelta(seconds=1)
+_GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
+
+
+class Outbox:
+    """Every change to a row of the outbox, each with what else has to change along with it."""
+
+    def __init__(self, store: Store, clock: Clock, house: Live[House], metrics: Metrics) -> None:
+        self._store = store
+        self._clock = clock
+        self._house = house
+        self._metrics = metrics
+
+    # --- claiming ----------------------------------------------------------------------------------
+
+    async def claim(self, limit: int) -> list[Notification]:
+        """Take up to `limit` due rows: resolve whom they are for, freeze the text, reserve the budget."""
+        house, now = self._house.value, self._clock.now()
+        return await self._store.write(lambda tx: self._claim(tx, house, limit, now))
+
+    def _claim(self, tx: Transaction, house: House, limit: int, now: datetime) -> list[Notification]:
+        rows = tx.claimable(now, limit)
+        if not rows:
+            return []
+        incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
+        installation = tx.meta("installation") or ""
+        spent = tx.spent(now - house.limits.longest)
+        claimed, pairs = [], []
+        for row in rows:
+            ready = _ready(row, incidents.get(row.incident_id or 0), house, now)
+            if ready.state is State.PLANNED and (opens := _limit(ready, house, spent, now)):
+                self._metrics.suppressed.labels("limit").inc()
+                ready = replace(row, due_at=opens, reason="a limit is reached (limits in the config)")
+            elif ready.state is State.PLANNED:
+                ready = _leaving(ready, installation, now)
+                assert ready.number is not None and ready.segments is not None
+                spent.append(Spent(ready.number.e164, now, ready.segments))
+                claimed.append(ready)
+            pairs.append((ready, row))
+        kept = tx.save_notifications(pairs)
+        mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
+        stopped = [ready for ready, _ in pairs if ready.id in mine and ready.state is not State.SENDING]
+        for ready in stopped:
+            self._tell(tx, house, ready, now)
+        return [row for row in claimed if row.id in mine]
+
+    # --- what the gateway said of a send ------------------------------------------------------------
+
+    async def record(self, sent: Notification, outcome: SendOutcome) -> Notification:
+        """Write down what became of one attempt; an answer is never thrown away, however late."""
+        house, now = self._house.value, self._clock.now()
+        return await self._store.write(lambda tx: self._record(tx, house, sent, outcome, now))
+
+    def _record(
+        self, tx: Transaction, house: House, sent: Notification, outcome: SendOutcome, now: datetime
+    ) -> Notification:
+        row = tx.notification(sent.id)
+        assert row is not None
+        if row.attempt != sent.attempt or row.state not in (State.SENDING, State.UNCERTAIN):
+            return self._late_answer(tx, row, sent, outcome, now)
+        match outcome:
+            case Submitted():
+                changed = _submitted(tx, row, outcome, now)
+            case Refused(reason):
+                changed = row.becomes(Event.REFUSED, ended_at=now, reason=reason)
+            case Unreachable():
+                changed = self._not_sent(tx, row, outcome, now)
+            case Lost(reason):
+                changed = row.becomes(Event.LOST, reason=reason) if row.state is State.SENDING else row
+            case _:
+                assert_never(outcome)
+        if not tx.save_notification(changed, row):
+            return row
+        self._count(row, changed, now)
+        self._troubles(tx, house, changed, outcome, now)
+        self._tell(tx, house, changed, now)
+        return changed
+
+    def _late_answer(
+        self, tx: Transaction, row: Notification, sent: Notification, outcome: SendOutcome, now: datetime
+    ) -> Notification:
+        """The row went on without this answer; a message id that it brings is kept where people can see it."""
+        if isinstance(outcome, Submitted) and outcome.message_id != row.message_id:
+            what = f"Mobizon took attempt {sent.attempt} as well: message {outcome.message_id}, a duplicate"
+            tx.add_timeline([TimelineEntry(row.id, now, what)])
+            self._metrics.uncertain.labels("duplicate").inc()
+            log.error("a late answer shows a duplicate", extra={"notification": row.id, "attempt": sent.attempt})
+        return row
+
+    def _not_sent(self, tx: Transaction, row: Notification, outcome: Unreachable, now: datetime) -> Notification:
+        """It did not reach the gateway: back to planned, if anybody still wants it."""
+        if row.state is State.UNCERTAIN:
+            return row  # only looking can end that
+        incident = tx.incident(row.incident_id) if row.incident_id is not None else None
+        if unwanted := _unwanted(row, incident, now):
+            return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
+        failures = row.failures + 1
+        again = next_attempt(failures, now)
+        if outcome.needs_operator:
+            again = now + OPERATOR_WAIT
+        elif outcome.wait is not None:
+            again = max(again, now + outcome.wait)
+        event = Event.POSTPONED if outcome.wait is not None else Event.UNREACHABLE
+        reason = outcome.reason
+        # claimed_at goes: nothing was sent, so nothing is reserved.
+        return row.becomes(event, due_at=again, failures=failures, reason=reason, claimed_at=None, lease_until=None)
+
+    async def expire_leases(self) -> int:
+        """Rows whose lease ran out are uncertain: nobody knows whether they left. How many there were."""
+        house, now = self._house.value, self._clock.now()
+        if not await self._store.read(lambda tx: tx.leases_over(now)):
+            return 0
+        return await self._store.write(lambda tx: self._uncertain(tx, house, tx.leases_over(now), now))
+
+    async def recover(self) -> int:
+        """At start, whatever was on the wire when we died is uncertain. How many there were."""
+        house, now = self._house.value, self._clock.now()
+        return await self._store.write(lambda tx: self._uncertain(tx, house, tx.sending(), now))
+
+    def _uncertain(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> int:
+        for row in rows:
+            lost = row.becomes(Event.LOST, reason="we stopped while it was being sent")
+            if tx.save_notification(lost, row):
+                self._count(row, lost, now)
+                self._tell(tx, house, lost, now)
+        return len(rows)
+
+    # --- what the gateway says later ------------------------------------------------------------------
+
+    async def report(
+        self, asked: Sequence[Notification], reports: dict[str, DeliveryReport], missing: Sequence[str]
+    ) -> None:
+        """Write down a status answer; `asked` are the rows it was asked for."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: self._report(tx, house, asked, reports, set(missing), now))
+
+    def _report(
+        self,
+        tx: Transaction,
+        house: House,
+        asked: Sequence[Notification],
+        reports: dict[str, DeliveryReport],
+        missing: set[str],
+        now: datetime,
+    ) -> None:
+        current = tx.notifications_by_id([row.id for row in asked])
+        pairs = []
+        for row in current.values():
+            if row.state is State.SUBMITTED and row.message_id is not None:
+                if report := reports.get(row.message_id):
+                    pairs.append((_reported(row, report, now), row))
+                elif row.message_id in missing:
+                    pairs.append((_unlisted(row, now), row))
+        kept = tx.save_notifications(pairs)
+        for (changed, row), held in zip(pairs, kept, strict=True):
+            if not held:
+                continue
+            if changed.state is not row.state:
+                self._count(row, changed, now)
+            if row.moderated and not changed.moderated:
+                watch.end(tx, "moderation", now, subject=f"#{row.id}")
+            if (changed.state, changed.gateway_status, changed.reason) != (row.state, row.gateway_status, row.reason):
+                self._tell(tx, house, changed, now)
+
+    # --- what goes along with every change --------------------------------------------------------------
+
+    def _tell(self, tx: Transaction, house: House, row: Notification, now: datetime) -> None:
+        """Let the cards know, and ring when a typed SMS failed."""
+        urgent = row.state.is_final or row.state is State.UNCERTAIN
+        kind, subject = (CardKind.SMS, row.id) if row.incident_id is None else (CardKind.INCIDENT, row.incident_id)
+        tx.bump_cards(kind, [subject], now, urgent=urgent)
+        what = str(row.gateway_status or row.state) if row.state is State.SUBMITTED else str(row.state)
+        tx.add_timeline(
+            [TimelineEntry(subject, now, f"{what}: {row.reason}" if row.reason else what, row.person or "")]
+        )
+        if not row.is_page and row.state in (State.FAILED, State.UNDELIVERED):
+            for card in tx.cards_of(CardKind.SMS, row.id):
+                failed = Card(0, CardKind.FAILED, row.id, card.place, reply_to=card.message_id, ring=True)
+                tx.add_card(replace(failed, urgent=True, changed_at=now))
+        tx.wake("reporter")
+
+    def _troubles(self, tx: Transaction, house: House, row: Notification, outcome: SendOutcome, now: datetime) -> None:
+        """Trouble with the account is the bridge's own, told once whatever the number of rows."""
+        match outcome:
+            case Submitted():
+                watch.end(tx, "mobizon", now)
+                if outcome.moderated:
+                    text = f"Mobizon holds #{row.incident_id or row.id} until somebody there has read it"
+                    watch.begin(tx, house, "moderation", text, now, subject=f"#{row.id}")
+                if outcome.without_sender:
+                    text = "Mobizon refuses our sender ID (mobizon.sender_id); SMS go out under its own name meanwhile"
+                    watch.begin(tx, house, "sender_id", text, now)
+            case Unreachable(needs_operator=True):
+                waiting = tx.outbox_counts().get(State.PLANNED, 0)
+                text = (
+                    f"Mobizon refuses us (code {outcome.code}): {outcome.advice or outcome.reason}. {waiting} SMS wait"
+                )
+                watch.begin(tx, house, "mobizon", text, now)
+            case Unreachable() if row.failures >= _GIVEN_UP_ON:
+                waiting = tx.outbox_counts().get(State.PLANNED, 0)
+                watch.begin(tx, house, "mobizon", f"Mobizon cannot be used: {outcome.reason}. {waiting} SMS wait", now)
+            case _:
+                pass
+
+    def _count(self, was: Notification, row: Notification, now: datetime) -> None:
+        metrics = self._metrics
+        if row.state is State.SUBMITTED and was.state is not State.SUBMITTED:
+            metrics.segments.labels(row.alphabet).inc(row.segments or 0)
+            metrics.notification_latency.observe((now - row.created_at).total_seconds())
+        if row.state is State.UNCERTAIN and was.state is not State.UNCERTAIN:
+            metrics.uncertain.labels("open").inc()
+        if row.state.is_final and not was.state.is_final:
+            metrics.notifications.labels(row.state).inc()
+            if row.submitted_at is not None and row.gateway_status:
+                metrics.delivery.labels(row.gateway_status).observe((now - row.submitted_at).total_seconds())
+        log.info(
+            f"notification {row.state}",
+            extra={"notification": row.id, "incident": row.incident_id, "attempt": row.attempt},
+        )
+
+
+def _ready(row: Notification, incident: Incident | None, house: House, now: datetime) -> Notification:
+    """The row with its person, number and text settled for now; or ended, when it may not or need not go."""
+    if unwanted := _unwanted(row, incident, now):
+        return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
+    person = house.people.get(row.target)
+    number = person.number if person else row.number
+    if number is None:
+        return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{row.target} has no phone in the config any more")
+    if barred := why_not_textable(number, house.sms.allowed_regions, known=person is not None):
+        return row.becomes(Event.GAVE_UP, ended_at=now, reason=barred)
+    if _asker_lost_the_right(row, house, person):
+        return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
+    text, validity = row.text, row.validity
+    if incident is not None:
+        late = texts.late_by(row.created_at, now) if row.step == 1 and row.failures else None
+        text = texts.page(incident, house.sms, house.zone_of(incident.chat), late=late)
+        validity = house.sms.page_validity
+    assert text is not None
+    size = sms.measure(text)
+    return replace(
+        row,
+        person=person.name if person else None,
+        number=number,
+        text=text,
+        alphabet=size.alphabet,
+        segments=size.segments,
+        validity=validity,
+        sender_id=row.sender_id or house.sms.sender_id,
+    )
+
+
+def _unwanted(row: Notification, incident: Incident | None, now: datetime) -> str:
+    """Why nobody wants this any more; empty while somebody does."""
+    if row.is_page and (incident is None or incident.state is not IncidentState.TRIGGERED):
+        return "over before it was sent" if incident is None or not incident.is_open else "somebody has it"
+    if row.expires_at is not None and now >= row.expires_at:
+        return "too old to be worth sending"
+    return ""
+
+
+def _asker_lost_the_right(row: Notification, house: House, recipient: Person | None) -> bool:
+    """Roles are checked when it was typed and once more here; API tokens and the bridge itself are not people."""
+    if row.is_page or not row.asked_by or row.asked_by == watch.WATCH or row.asked_by.startswith("api:"):
+        return False
+    asker = house.people.get(row.asked_by)
+    return asker is None or asker.role < (Role.RESPONDER if recipient else Role.OPERATOR)
+
+
+def _limit(row: Notification, house: House, spent: Sequence[Spent], now: datetime) -> datetime | None:
+    """When the limits let this one out; None: now."""
+    assert row.number is not None and row.segments is not None
+    limits = house.limits
+    theirs = [s for s in spent if s.number == row.number.e164]
+    total = limits.typed_total if row.priority is Priority.TYPED else limits.total
+    waits = [opens_at(theirs, limits.per_person, row.segments, now), opens_at(spent, total, row.segments, now)]
+    return max((wait for wait in waits if wait), default=None)
+
+
+def _leaving(row: Notification, installation: str, now: datetime) -> Notification:
+    """Claimed: the next attempt, its lease, and the reference that Mobizon will list it under."""
+    assert row.number is not None
+    attempt = row.attempt + 1
+    told = "|".join((installation, str(row.id), str(attempt), row.number.e164, row.text or ""))
+    reference = "sb" + hashlib.sha256(told.encode()).hexdigest()[:20]
+    return row.becomes(
+        Event.CLAIMED, attempt=attempt, reference=reference, claimed_at=now, lease_until=now + LEASE, reason=None
+    )
+
+
+def _submitted(tx: Transaction, row: Notification, outcome: Submitted, now: datetime) -> Notification:
+    if outcome.message_id in tx.by_message_id([outcome.message_id]):
+        return row.becomes(Event.LOST, reason="Mobizon answered with the id of another message")
+    return row.becomes(
+        Event.SUBMITTED,
+        submitted_at=now,
+        message_id=outcome.message_id,
+        campaign_id=outcome.campaign_id,
+        moderated=outcome.moderated,
+        next_poll_at=now + _FIRST_POLL,
+        lease_until=None,
+        reason=None,
+    )
+
+
+def _reported(row: Notification, report: DeliveryReport, now: datetime) -> Notification:
+    assert row.submitted_at is not None
+    new_word = report.status != row.gateway_status
+    changed = replace(
+        row,
+        gateway_status=report.status,
+        status_at=now if new_word else row.status_at,
+        unlisted=0,
+        moderated=row.moderated and report.status == "NEW",
+        segments=report.segments or row.segments,
+        reason=None,
+    )
+    match report.verdict:
+        case Verdict.DELIVERED:
+            return changed.becomes(Event.DELIVERED, ended_at=now, next_poll_at=None)
+        case Verdict.UNDELIVERED:
+            return changed.becomes(Event.UNDELIVERED, ended_at=now, next_poll_at=None, reason=report.reason)
+        case Verdict.PENDING:
+            return _asked_again(changed, now)
+
+
+def _unlisted(row: Notification, now: datetime) -> Notification:
+    changed = replace(row, unlisted=row.unlisted + 1)
+    if changed.unlisted >= _GIVEN_UP_ON:
+        changed = replace(changed, reason="Mobizon took it but does not name it when asked")
+    return _asked_again(changed, now)
+
+
+def _asked_again(row: Notification, now: datetime) -> Notification:
+    assert row.submitted_at is not None
+    again = next_poll(row.submitted_at, row.validity, now)
+    if again is None:
+        return replace(row, next_poll_at=None, reason="no final report came from the operator; no longer asking")
+    return replace(row, next_poll_at=again)

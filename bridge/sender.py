@@ -1,0 +1,98 @@
+"""Tick: due rows go to the gateway, at most so many at once, and what it said is recorded."""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+from bridge.clock import Clock
+from bridge.domain.notification import Notification
+from bridge.outbox import OPERATOR_WAIT, Outbox
+from bridge.ports import NotStored, Outgoing, SendOutcome, SmsGateway, Unreachable
+
+log = logging.getLogger(__name__)
+
+_FENCE = timedelta(seconds=20)  # with less of the lease left than a send may take, not a byte leaves
+
+_RECORD_AGAIN = 1.0  # seconds
+
+
+class Sender:
+    """Sends what is due. `on_free` is called when a slot is free again."""
+
+    name = "sender"
+
+    def __init__(self, outbox: Outbox, gateway: SmsGateway, clock: Clock, slots: int) -> None:
+        self._outbox = outbox
+        self._gateway = gateway
+        self._clock = clock
+        self._slots = slots
+        self._paused_until: datetime | None = None
+        self.in_flight: set[asyncio.Task[None]] = set()
+        self.on_free = _nobody
+
+    async def run(self) -> None:
+        """Until nothing is due or every slot is taken."""
+        await self._outbox.expire_leases()
+        while free := self._free():
+            claimed = await self._outbox.claim(free)
+            for row in claimed:
+                task = asyncio.create_task(self._send(row), name=f"send {row.id}")
+                self.in_flight.add(task)
+                task.add_done_callback(self._done)
+            if not claimed:
+                return
+
+    async def drain(self) -> None:
+        """Wait until what is on the wire is answered and recorded."""
+        while self.in_flight:
+            await asyncio.wait(self.in_flight)
+
+    def _free(self) -> int:
+        """How many may be claimed now; one as a probe while the gateway cannot be used."""
+        now = self._clock.now()
+        if self._paused_until is not None:
+            return 1 if now >= self._paused_until and not self.in_flight else 0
+        return self._slots - len(self.in_flight)
+
+    async def _send(self, row: Notification) -> None:
+        assert row.number is not None and row.text is not None and row.reference is not None
+        assert row.lease_until is not None
+        outgoing = Outgoing(
+            row.number,
+            row.text,
+            row.reference,
+            sender_id=row.sender_id,
+            validity=row.validity,
+            mclass=0 if row.flash else None,
+            shorten_links=row.shorten_links,
+            defer_to=row.gateway_defer,
+        )
+        left = row.lease_until - self._clock.now() - _FENCE
+        outcome = await self._gateway.send(outgoing, not_after=self._clock.monotonic() + left.total_seconds())
+        if isinstance(outcome, Unreachable):
+            pause = OPERATOR_WAIT if outcome.needs_operator else outcome.wait
+            self._paused_until = self._clock.now() + pause if pause else None
+        else:
+            self._paused_until = None
+        while not await self._recorded(row, outcome):
+            await self._clock.wait(_RECORD_AGAIN)
+
+    async def _recorded(self, row: Notification, outcome: SendOutcome) -> bool:
+        """Whether the answer is on disk; it is held in memory while the database cannot take it."""
+        try:
+            await self._outbox.record(row, outcome)
+        except NotStored:
+            log.exception("an answer waits for the database", extra={"notification": row.id, "attempt": row.attempt})
+            return False
+        return True
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.in_flight.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # The row stays `sending` until its lease runs out, and is uncertain then.
+            log.error("a send could not be recorded", exc_info=error)
+        self.on_free()
+
+
+def _nobody() -> None:
+    """Who is told of a free slot until the ticker is there."""

@@ -1,0 +1,91 @@
+"""Beats the ticks: at once when a commit asks for it, and every so often in case nothing did.
+
+Each tick is one task that waits for its event, clears it and runs until nothing is due. APScheduler and
+the commit hook only set the event, so no beat is lost while a run is on and no two runs overlap.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from bridge.clock import Clock
+from bridge.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Tick(Protocol):
+    """One pass over what is due."""
+
+    @property
+    def name(self) -> str: ...
+    async def run(self) -> None:
+        """Run until nothing is due."""
+        ...
+
+
+class Ticker:
+    """Runs ticks until stopped. `every` is the safety net's pace, by tick name."""
+
+    def __init__(self, ticks: Sequence[Tick], every: Mapping[str, timedelta], clock: Clock, metrics: Metrics) -> None:
+        self._ticks = ticks
+        self._every = every
+        self._clock = clock
+        self._metrics = metrics
+        self._events = {tick.name: asyncio.Event() for tick in ticks}
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        # A late or overlapping beat costs nothing here: it only sets an event that is set already.
+        self._scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+        )
+
+    def wake(self, names: Collection[str]) -> None:
+        """Run these ticks as soon as they can; names of ticks that are not here are nobody's business."""
+        for name in names:
+            if event := self._events.get(name):
+                event.set()
+
+    def start(self) -> None:
+        """Beat from now on; every tick runs once at the start."""
+        for tick in self._ticks:
+            self._events[tick.name].set()
+            self._tasks.append(asyncio.create_task(self._beat(tick), name=f"tick {tick.name}"))
+            trigger = IntervalTrigger(seconds=self._every[tick.name].total_seconds(), timezone="UTC")
+            self._scheduler.add_job(self.wake, trigger, args=[[tick.name]], id=tick.name)
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """No new runs; the running ones finish first."""
+        self._stopping = True
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        self.wake(list(self._events))
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks)
+
+    async def _beat(self, tick: Tick) -> None:
+        event = self._events[tick.name]
+        while True:
+            await event.wait()
+            event.clear()
+            if self._stopping:
+                return
+            await self.run_once(tick)
+
+    async def run_once(self, tick: Tick) -> None:
+        """One run; what goes wrong in it is logged, and the next beat tries again."""
+        began = self._clock.monotonic()
+        try:
+            await tick.run()
+        except Exception:
+            log.exception("the %s tick failed", tick.name)
+        else:
+            self._metrics.tick_success.labels(tick.name).set(self._clock.now().timestamp())
+        self._metrics.tick_seconds.labels(tick.name).observe(self._clock.monotonic() - began)

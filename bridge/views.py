@@ -1,0 +1,73 @@
+"""What a card shows, gathered from the store in one read."""
+
+from datetime import datetime
+
+from bridge.domain.house import House
+from bridge.domain.incident import Incident
+from bridge.domain.notification import Notification
+from bridge.ports import (
+    Card,
+    CardKind,
+    IncidentView,
+    NoteView,
+    QuestionView,
+    RecipientLine,
+    SmsView,
+    Transaction,
+    TroubleView,
+    View,
+)
+
+
+def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | None:
+    """What this card has to show now; None when its subject is gone."""
+    match card.kind:
+        case CardKind.INCIDENT:
+            incident = tx.incident(card.subject)
+            return incident_view(tx, house, incident, now) if incident else None
+        case CardKind.SMS:
+            return sms_view(tx, house, card.subject, now)
+        case CardKind.FAILED:
+            view = sms_view(tx, house, card.subject, now, ring=True)
+            return view if isinstance(view, SmsView) else None
+        case CardKind.TROUBLE:
+            trouble = tx.trouble(card.subject)
+            return TroubleView(trouble, house.zone_of(house.watch.chat), now) if trouble else None
+        case CardKind.NOTE:
+            return NoteView(card.text)
+
+
+def incident_view(tx: Transaction, house: House, incident: Incident, now: datetime) -> IncidentView:
+    """An incident with a line for each SMS of its plan."""
+    route = house.route(incident.route)
+    lines = tuple(RecipientLine(recipient(house, row), row) for row in tx.notifications_of([incident.id]))
+    return IncidentView(incident, lines, house.zone_of(incident.chat), now, silent=bool(route and route.silent))
+
+
+def sms_view(
+    tx: Transaction, house: House, number: int, now: datetime, *, ring: bool = False
+) -> SmsView | QuestionView | None:
+    """A typed SMS, or the question that stands before it under the same number."""
+    row = tx.notification(number)
+    if row is None:
+        question = tx.question(number)
+        return QuestionView(question, house.zone_of(question.chat), now) if question else None
+    person = house.people.get(row.person or row.target)
+    asker = house.people.get(row.asked_by or "")
+    return SmsView(
+        row,
+        asker.spoken if asker else (row.asked_by or ""),
+        house.zone_of(row.chat),
+        now,
+        name=person.spoken if person else None,
+        ring=ring,
+        problem=row.reason,
+    )
+
+
+def recipient(house: House, row: Notification) -> str:
+    """Whom a notification is for, as a group may read it."""
+    person = house.people.get(row.person or row.target)
+    if person:
+        return person.spoken
+    return row.number.masked if row.number else row.target

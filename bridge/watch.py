@@ -1,0 +1,87 @@
+"""The bridge about itself: one chat message per trouble, begun with a ring, edited, ended.
+
+`begin` and `end` work inside any transaction, so a trouble and what caused it are committed together.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from bridge.domain import sms
+from bridge.domain.house import House
+from bridge.domain.notification import Notification, Priority
+from bridge.ports import Card, CardKind, Place, Transaction
+
+
+def begin(
+    tx: Transaction, house: House, kind: str, text: str, now: datetime, *, subject: str = "", by_sms: bool = False
+) -> None:
+    """Tell the watch chat of a trouble: it rings when new and is edited while it lasts.
+
+    `by_sms` also texts `watch.notify`, once per outbreak: for when the chat itself may be the trouble.
+    """
+    trouble = tx.open_trouble(kind, subject)
+    if trouble is None:
+        trouble = tx.add_trouble(kind, subject, text, now)
+        if place := _watch_place(house):
+            tx.add_card(Card(0, CardKind.TROUBLE, trouble.id, place, ring=True, changed_at=now))
+    else:
+        trouble = replace(trouble, text=text, seen_at=now, count=trouble.count + 1)
+        tx.bump_cards(CardKind.TROUBLE, [trouble.id], now)
+    if by_sms and trouble.texted_at is None and house.watch.notify:
+        _text_people(tx, house, f"sms-bridge: {text}", now)
+        trouble = replace(trouble, texted_at=now)
+    tx.save_trouble(trouble)
+    tx.wake("reporter")
+
+
+def end(tx: Transaction, kind: str, now: datetime, *, subject: str = "") -> None:
+    """It is over, and the message says so; nothing happens when it had not begun."""
+    if trouble := tx.open_trouble(kind, subject):
+        tx.save_trouble(replace(trouble, over_at=now))
+        tx.bump_cards(CardKind.TROUBLE, [trouble.id], now, urgent=True)
+        tx.wake("reporter")
+
+
+def tell(tx: Transaction, house: House, text: str, now: datetime, *, ring: bool = False) -> None:
+    """Say one plain line in the watch chat."""
+    if place := _watch_place(house):
+        tx.add_card(Card(0, CardKind.NOTE, 0, place, ring=ring, changed_at=now, text=text))
+        tx.wake("reporter")
+
+
+def chat_moved(tx: Transaction, house: House, old_chat_id: int, new_chat_id: int, now: datetime) -> None:
+    """A group became a supergroup: its cards go on there, and the watch chat hears which id to write."""
+    tx.move_chat(old_chat_id, new_chat_id)
+    for chat in house.chats_by_id(old_chat_id):
+        text = f"the group {chat.name} became a supergroup; in the config set chats.{chat.name}.id: {new_chat_id}"
+        begin(tx, house, "chat_moved", text, now, subject=chat.name)
+
+
+def _watch_place(house: House) -> Place | None:
+    chat = house.chats.get(house.watch.chat or "")
+    return Place(chat.id, chat.topic) if chat else None
+
+
+def _text_people(tx: Transaction, house: House, text: str, now: datetime) -> None:
+    plain = sms.shorten(sms.plain(text, house.sms.alphabet), house.sms.max_segments)
+    size = sms.measure(plain)
+    tx.add_notifications(
+        Notification(
+            id=number,
+            target=name,
+            due_at=now,
+            created_at=now,
+            priority=Priority.CRITICAL,
+            text=plain,
+            alphabet=size.alphabet,
+            segments=size.segments,
+            validity=house.sms.page_validity,
+            asked_by=WATCH,
+        )
+        for number, name in zip(tx.numbers(len(house.watch.notify)), house.watch.notify, strict=True)
+    )
+    tx.wake("sender")
+
+
+WATCH = "watch"
+"""Who "asked" for an SMS about the bridge itself."""

@@ -1,0 +1,319 @@
+"""The composition root: builds everything, starts it, and stops it in reverse. Nobody else knows how."""
+
+import asyncio
+import importlib
+import logging
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bridge import __version__, heartbeat
+from bridge.caretaker import Caretaker
+from bridge.clock import Clock, SystemClock
+from bridge.config import Config, ConfigError, TelegramSettings, load_config
+from bridge.dispatcher import Dispatcher
+from bridge.domain.alert import Report
+from bridge.domain.house import House
+from bridge.domain.notification import State
+from bridge.domain.secret import Secret
+from bridge.inquiries import Inquiries
+from bridge.intake import Intake
+from bridge.metrics import Metrics
+from bridge.mobizon import Mobizon
+from bridge.outbox import Outbox
+from bridge.ports import Balance, Live, NotStored, Receipt, Transaction
+from bridge.reporter import Reporter
+from bridge.sender import Sender
+from bridge.sources import parse
+from bridge.ticker import Tick, Ticker
+from bridge.timers import Timers
+from bridge.tracker import Tracker
+from bridge.web.app import build_apps
+from storage import SqliteStore, open_store
+
+if TYPE_CHECKING:
+    from bot.app import TelegramBot
+
+log = logging.getLogger(__name__)
+
+# The safety net's pace: commits wake the ticks, these beats only find what nobody woke them for.
+_EVERY = {
+    "intake": timedelta(seconds=5),
+    "sender": timedelta(seconds=1),
+    "tracker": timedelta(seconds=1),
+    "reporter": timedelta(seconds=1),
+    "bot": timedelta(seconds=5),
+    "timers": timedelta(seconds=5),
+    "caretaker": timedelta(minutes=1),
+}
+_LAST_WORDS = timedelta(seconds=25)
+"""How long a stop waits for what is on the wire."""
+_WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
+
+
+@dataclass(slots=True)
+class Bridge:
+    """Everything, built and listening; nothing beats yet. `ports` are those really bound."""
+
+    config: Live[Config]
+    house: Live[House]
+    store: SqliteStore
+    gateway: Mobizon
+    dispatcher: Dispatcher
+    inquiries: Inquiries
+    outbox: Outbox
+    sender: Sender
+    metrics: Metrics
+    clock: Clock
+    config_file: Path | None = None
+    bot: "TelegramBot | None" = None
+    ticks: list[Tick] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+
+    async def reload(self) -> list[str]:
+        """Read the config again; the problems found, and with any the old one stays in force."""
+        if self.config_file is None:
+            return ["this bridge was not started from a config file"]
+        try:
+            config = load_config(self.config_file)
+        except ConfigError as error:
+            self.metrics.reload_good.set(0)
+            log.error("the new config is refused, the old one stays:\n%s", error)
+            text = f"the new config is refused, the old one stays: {len(error.problems)} problems, run check-config"
+            await self.dispatcher.begin_trouble("config", "", text)
+            return error.problems
+        self.metrics.reload_good.set(1)
+        for name in _needs_restart(self.config.value, config):
+            log.warning("%s changed: that takes a restart", name)
+        self.config.value, self.house.value = config, config.house
+        self.gateway.set_key(config.mobizon.api_key)
+        await self.dispatcher.end_trouble("config")
+        log.info("config read again")
+        return []
+
+    async def ready(self) -> str | None:
+        """Why we cannot take work; None when we can: the database is writable. Mobizon may be down."""
+        stamp = self.clock.now().isoformat()
+
+        def touch(tx: Transaction) -> None:
+            tx.set_meta("last_ready", stamp)
+
+        try:
+            await self.store.write(touch)
+        except NotStored as error:
+            return f"the database cannot be written: {error}"
+        return None
+
+    def read_key(self) -> None:
+        """Mobizon refused the key: whoever mends the file has done everything there is to do."""
+        settings = self.config.value.mobizon
+        if settings.key_file is not None:
+            try:
+                text = settings.key_file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                log.warning("the key file cannot be read: %s", error.strerror)
+                return
+            if text:
+                self.gateway.set_key(Secret(text))
+
+
+@asynccontextmanager
+async def build(config: Config, clock: Clock, config_file: Path | None = None) -> AsyncIterator[Bridge]:
+    """Open the store, connect the edges, listen. Webhooks are taken from the first moment on."""
+    async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        live, house = Live(config), Live(config.house)
+        store = await stack.enter_async_context(open_store(config.storage.path))
+        await store.write(_name_installation)
+        gateway = await stack.enter_async_context(Mobizon(config.mobizon, clock, metrics))
+        dispatcher = Dispatcher(store, clock, house, metrics)
+        outbox = Outbox(store, clock, house, metrics)
+        await outbox.recover()
+        bridge = Bridge(
+            config=live,
+            house=house,
+            store=store,
+            gateway=gateway,
+            dispatcher=dispatcher,
+            inquiries=Inquiries(store, gateway, clock, house),
+            outbox=outbox,
+            sender=Sender(outbox, gateway, clock, config.mobizon.concurrency),
+            metrics=metrics,
+            clock=clock,
+            config_file=config_file,
+        )
+        bridge.ticks += [
+            Intake(store, dispatcher, _parse, house),
+            bridge.sender,
+            Tracker(store, outbox, gateway, clock),
+            Timers(store, dispatcher, clock),
+            _caretaker(bridge),
+        ]
+        await _listen(stack, bridge)
+        if config.telegram is not None:
+            bridge.bot = await stack.enter_async_context(await _bot(bridge, config.telegram))
+            bridge.ticks += [_BotTick(bridge.bot), Reporter(store, bridge.bot.chat, clock, house)]
+        yield bridge
+
+
+@asynccontextmanager
+async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
+    """Everything alive: ticks beat, Telegram is polled. At the end, what is on the wire is finished first."""
+    ticker = Ticker(bridge.ticks, _EVERY, bridge.clock, bridge.metrics)
+    bridge.store.on_commit(ticker.wake)
+    bridge.sender.on_free = lambda: ticker.wake(["sender"])
+    talking = asyncio.create_task(_talk(bridge), name="telegram")
+    await _say_hello(bridge)
+    ticker.start()
+    try:
+        yield ticker
+    finally:
+        talking.cancel()  # what it fetched and did not keep, Telegram gives again
+        await asyncio.wait({talking})
+        await ticker.stop()
+        await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=_LAST_WORDS.total_seconds())
+
+
+async def run(config_file: Path) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the config again. Raises ConfigError before anything starts."""
+    config = load_config(config_file)
+    loop, stopping, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
+        log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
+        stop = asyncio.create_task(stopping.wait())
+        while not stop.done():
+            again = asyncio.create_task(reload.wait())
+            await asyncio.wait({stop, again}, return_when=asyncio.FIRST_COMPLETED)
+            if reload.is_set():
+                reload.clear()
+                await bridge.reload()
+            again.cancel()
+        log.info("stopping: what is on the wire is finished first")
+
+
+@dataclass(frozen=True, slots=True)
+class _BotTick:
+    """The bot's commands as a tick."""
+
+    bot: "TelegramBot"
+    name: str = "bot"
+
+    async def run(self) -> None:
+        await self.bot.handle_waiting()
+
+
+async def _bot(bridge: Bridge, settings: TelegramSettings) -> "TelegramBot":
+    # 2.3 s and 150 MB: in a thread, for webhooks are being taken already.
+    module = await asyncio.to_thread(importlib.import_module, "bot.app")
+    bot: TelegramBot = module.TelegramBot(
+        settings, bridge.dispatcher, bridge.inquiries, bridge.store, bridge.clock, bridge.house, bridge.metrics
+    )
+    return bot
+
+
+async def _talk(bridge: Bridge) -> None:
+    """Get updates from Telegram, by polling or by having them posted."""
+    bot, settings, server = bridge.bot, bridge.config.value.telegram, bridge.config.value.server
+    if bot is None or settings is None:
+        return
+    await bot.offer_commands()
+    if settings.updates == "polling":
+        await bot.poller.poll_forever()
+    while not await bot.register_webhook(f"{server.public_url}/telegram/{settings.webhook_path}"):
+        await bridge.clock.wait(_WEBHOOK_AGAIN)
+
+
+def _parse(kind: str, receipt: Receipt) -> Report:
+    return parse(kind, receipt.body, receipt.received_at)
+
+
+def _caretaker(bridge: Bridge) -> Caretaker:
+    config = bridge.config.value
+    url = config.heartbeat_url
+
+    def report(balance: Balance) -> None:
+        bridge.metrics.balance.labels(balance.currency).set(float(balance.amount))
+
+    return Caretaker(
+        bridge.store,
+        bridge.dispatcher,
+        bridge.gateway,
+        bridge.clock,
+        bridge.house,
+        heartbeat=(lambda: heartbeat.beat(url)) if url else None,
+        read_key=bridge.read_key,
+        report_balance=report,
+    )
+
+
+async def _listen(stack: AsyncExitStack, bridge: Bridge) -> None:
+    config = bridge.config.value
+    internal, public = build_apps(
+        bridge.config,
+        bridge.dispatcher,
+        bridge.inquiries,
+        bridge.store,
+        bridge.clock,
+        bridge.metrics,
+        reload=bridge.reload,
+        ready=bridge.ready,
+        telegram_webhook=_updates_posted(bridge),
+    )
+    for app, address in ((internal, config.server.listen), (public, config.server.public_listen)):
+        if app is None or address is None:
+            continue
+        # No access log: it prints paths and queries, and tokens may hide there.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, *address)
+        await site.start()
+        bridge.ports.append(runner.addresses[0][1])
+
+
+def _updates_posted(bridge: Bridge) -> Callable[[str | None, bytes], Awaitable[int]] | None:
+    """What Telegram's own webhook calls, if the config wants updates posted."""
+    telegram = bridge.config.value.telegram
+    if telegram is None or telegram.updates != "webhook":
+        return None
+
+    async def receive(secret_header: str | None, body: bytes) -> int:
+        return 503 if bridge.bot is None else await bridge.bot.receive_webhook(secret_header, body)
+
+    return receive
+
+
+def _name_installation(tx: Transaction) -> None:
+    """Our own name in references: two installations on one account never take each other's SMS for theirs."""
+    if tx.meta("installation") is None:
+        tx.set_meta("installation", secrets.token_hex(8))
+
+
+async def _say_hello(bridge: Bridge) -> None:
+    now = bridge.clock.now()
+    counts = await bridge.store.read(lambda tx: tx.outbox_counts())
+    late = await bridge.store.read(lambda tx: len(tx.claimable(now, 1000)))
+    open_now = len(await bridge.inquiries.incidents(limit=1000))
+    uncertain = counts.get(State.UNCERTAIN, 0)
+    await bridge.dispatcher.say(f"{__version__} up: {open_now} open, {uncertain} uncertain, {late} late.")
+
+
+def _needs_restart(old: Config, new: Config) -> list[str]:
+    """The parts of the config that are read at start only."""
+    changed = {
+        "server": old.server != new.server,
+        "storage.url": old.storage.path != new.storage.path,
+        "mobizon.base_url": old.mobizon.base_url != new.mobizon.base_url,
+        "telegram": old.telegram != new.telegram,
+    }
+    return [name for name, differs in changed.items() if differs]

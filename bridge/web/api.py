@@ -1,0 +1,210 @@
+"""The API for scripts: send an SMS, ask what became of it, see incidents, receipts and the balance."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import assert_never
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from bridge.clock import Clock
+from bridge.config import ApiToken, Config
+from bridge.dispatcher import Accepted, Asked, Asker, Denied, Dispatcher, SmsRequest
+from bridge.domain.house import ChatPlace, Role
+from bridge.domain.notification import Notification, State
+from bridge.inquiries import Inquiries, Money
+from bridge.ports import IncidentView, Live, Place, SmsView
+from bridge.web import shapes
+from bridge.web.bodies import read_body
+from bridge.web.problems import Problem
+
+TOKEN = web.RequestKey("token", ApiToken)
+"""Whose token the request showed; the guard in front of every handler puts it there."""
+
+_LARGEST_REQUEST = 64 * 1024
+_PAGE = 50
+_DAY = timedelta(days=1)
+_ID = re.compile(r"\d{1,18}", re.ASCII)
+
+
+class Api:
+    """The handlers of `/api/v1`; each understands, asks the door or the inquiries, and says the answer."""
+
+    def __init__(self, config: Live[Config], dispatcher: Dispatcher, inquiries: Inquiries, clock: Clock) -> None:
+        self._config = config
+        self._dispatcher = dispatcher
+        self._inquiries = inquiries
+        self._clock = clock
+
+    async def send_sms(self, request: web.Request) -> web.Response:
+        """202 with the notification; 200 when its idempotency key was seen before."""
+        token = request[TOKEN]
+        wanted = shapes.read_new_sms(await read_body(request, _LARGEST_REQUEST, self._clock))
+        chat = self._chat(wanted.chat)
+        outcome = await self._dispatcher.send_sms(
+            SmsRequest(
+                to=wanted.to,
+                text=wanted.text,
+                asker=asker(token),
+                chat=chat,
+                place=Place(chat.id, chat.topic) if chat else None,
+                cause=f"api:{token.name}:{wanted.idempotency_key}" if wanted.idempotency_key else None,
+                sender_id=wanted.sender_id,
+                send_at=wanted.send_at.astimezone(UTC) if wanted.send_at else None,
+                validity=wanted.validity,
+                flash=wanted.flash,
+                shorten_links=wanted.shorten_links,
+            )
+        )
+        match outcome:
+            case Accepted(notification, repeated):
+                answer = _json(_sms(notification, token), status=200 if repeated else 202)
+                answer.headers["Location"] = f"/api/v1/sms/{notification.id}"
+                return answer
+            case Denied():
+                raise self._denied(outcome)
+            case Asked():
+                raise AssertionError("the door asked before an SMS of the API, which allows no questions")
+            case _:
+                assert_never(outcome)
+
+    async def sms(self, request: web.Request) -> web.Response:
+        number = _number(request, "no SMS has this number")
+        status = await self._inquiries.status(number)
+        if status is None or not isinstance(status.view, SmsView):
+            raise Problem(404, f"there is no SMS #{number}")
+        shown = _sms(status.view.notification, request[TOKEN])
+        return _json(shapes.SmsWhole(**dict(shown), timeline=_timeline(status.timeline)))
+
+    async def list_sms(self, request: web.Request) -> web.Response:
+        state, to, cursor = _query(request, "state", "to", "cursor")
+        if state is not None and state not in set(State):
+            raise _wrong("state", f"no such state; there are: {', '.join(State)}")
+        if cursor is not None and not _ID.fullmatch(cursor):
+            raise _wrong("cursor", "not a cursor; take it from `next` of the page before")
+        rows = await self._inquiries.notifications(
+            state=State(state) if state else None, to=to, before=int(cursor) if cursor else None, limit=_PAGE
+        )
+        following = str(rows[-1].id) if len(rows) == _PAGE else None
+        return _json(shapes.SmsPage(items=[_sms(row, request[TOKEN]) for row in rows], next=following))
+
+    async def list_incidents(self, request: web.Request) -> web.Response:
+        """The open ones; with `all=true` or `since` the ended ones too."""
+        everything, since = _query(request, "all", "since")
+        if everything not in (None, "true", "false"):
+            raise _wrong("all", "true or false would be right")
+        after = self._since(since)
+        found = await self._inquiries.incidents(open_only=everything != "true" and after is None, since=after)
+        return _json(shapes.IncidentList(items=[shapes.IncidentItem.model_validate(one) for one in found]))
+
+    async def incident(self, request: web.Request) -> web.Response:
+        number = _number(request, "no incident has this number")
+        status = await self._inquiries.status(number)
+        if status is None or not isinstance(status.view, IncidentView):
+            raise Problem(404, f"there is no incident #{number}")
+        view = status.view
+        return _json(
+            shapes.IncidentWhole(
+                **dict(shapes.IncidentItem.model_validate(view.incident)),
+                notifications=[_sms(line.notification, request[TOKEN]) for line in view.lines],
+                timeline=_timeline(status.timeline),
+            )
+        )
+
+    async def list_receipts(self, request: web.Request) -> web.Response:
+        """Those of the last day, or of `since`."""
+        (since,) = _query(request, "since")
+        found = await self._inquiries.receipts(self._since(since) or self._clock.now() - _DAY)
+        return _json(shapes.ReceiptList(items=[shapes.ReceiptItem.model_validate(one) for one in found]))
+
+    async def receipt(self, request: web.Request) -> web.Response:
+        number = _number(request, "no receipt has this number")
+        found = await self._inquiries.receipt(number)
+        if found is None:
+            raise Problem(404, f"there is no receipt {number}")
+        return _json(shapes.ReceiptItem.model_validate(found))
+
+    async def replay(self, request: web.Request) -> web.Response:
+        """Put a stored webhook through again; 202 with its new receipt."""
+        number = _number(request, "no receipt has this number")
+        again = await self._dispatcher.replay(number)
+        if again is None:
+            raise Problem(404, f"there is no receipt {number}")
+        return _json(shapes.ReceiptKept(receipt=again), status=202)
+
+    async def balance(self, request: web.Request) -> web.Response:
+        money = await self._inquiries.money()
+        if not isinstance(money, Money):
+            raise Problem(503, f"Mobizon did not say: {money.reason}")
+        return _json(shapes.balance(money))
+
+    def _chat(self, name: str | None) -> ChatPlace | None:
+        chats = self._config.value.house.chats
+        if name is None or name in chats:
+            return chats[name] if name else None
+        raise _wrong("chat", f"no chat of this name; there are: {', '.join(sorted(chats)) or 'none'}")
+
+    def _denied(self, denied: Denied) -> Problem:
+        if denied.forbidden:
+            return Problem(403, denied.reason)
+        if denied.opens_at is not None:
+            wait = max(1, ceil((denied.opens_at - self._clock.now()).total_seconds()))
+            return Problem(503, denied.reason, headers={"Retry-After": str(wait)})
+        return Problem(400, denied.reason, errors=[(denied.field, denied.reason)] if denied.field else ())
+
+    def _since(self, written: str | None) -> datetime | None:
+        """`7d` ago, or an instant that names its zone."""
+        if written is None:
+            return None
+        try:
+            if (length := shapes.duration(written)) is not None:
+                return self._clock.now() - length
+            at = datetime.fromisoformat(written)
+            if at.tzinfo is not None:
+                return at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise _wrong("since", "not a time; write 7d, 1h or 2026-11-22T03:10:00Z")
+
+
+def asker(token: ApiToken) -> Asker:
+    """Who asks through the API; no person of the config has such a name."""
+    return Asker(f"api:{token.name}", token.role)
+
+
+def _sms(row: Notification, token: ApiToken) -> shapes.Sms:
+    return shapes.sms(row, whole=token.role >= Role.OPERATOR or row.asked_by == asker(token).name)
+
+
+def _timeline(entries: Iterable[object]) -> list[shapes.TimelineItem]:
+    return [shapes.TimelineItem.model_validate(entry) for entry in entries]
+
+
+def _json(shape: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(
+        text=shape.model_dump_json(),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _number(request: web.Request, otherwise: str) -> int:
+    written = request.match_info["id"]
+    if not _ID.fullmatch(written):
+        raise Problem(404, otherwise)
+    return int(written)
+
+
+def _query(request: web.Request, *names: str) -> list[str | None]:
+    """These query parameters, and no others; empty counts as absent."""
+    for name in request.query:
+        if name not in names:
+            raise _wrong(name[:100], f"not a parameter of this request; there are: {', '.join(names)}")
+    return [request.query.get(name) or None for name in names]
+
+
+def _wrong(field: str, problem: str) -> Problem:
+    return Problem(400, f"{field}: {problem}", errors=[(field, problem)])

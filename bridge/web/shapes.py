@@ -1,0 +1,263 @@
+"""The JSON of the API: what comes in, checked field by field, and what goes out."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from bridge.domain.notification import Notification, State
+from bridge.domain.phone import PhoneNumber
+from bridge.inquiries import Money
+from bridge.sources import NO_START
+from bridge.web.problems import Problem
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(written: str) -> timedelta | None:
+    """`30s 5m 1h 7d`, as the config writes them; None when it is not one."""
+    found = _DURATION.fullmatch(written)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+
+
+def _minutes(value: Any) -> Any:
+    length = duration(value) if isinstance(value, str) else None
+    return value if length is None else int(length.total_seconds() // 60)
+
+
+Words = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+Minutes = Annotated[
+    int,
+    BeforeValidator(_minutes),
+    Field(ge=1, le=4320),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 4320}, {"type": "string"}]}),
+]
+
+
+class NewSms(BaseModel):
+    """An SMS to send: `to` a person of the config or a number, `text` as it shall arrive."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    to: Words = Field(max_length=100)
+    text: Words = Field(max_length=10_000)
+    chat: Words | None = Field(None, description="A chat of the config that shows a card for it.")
+    sender_id: Words | None = Field(None, max_length=100)
+    send_at: AwareDatetime | None = Field(None, description="At most 14 days ahead.")
+    validity: Minutes | None = Field(None, description='How long the operator may try: minutes, or "60m", "24h".')
+    flash: bool = False
+    shorten_links: bool = False
+    idempotency_key: Words | None = Field(None, max_length=200, description="The same key never makes a second SMS.")
+
+
+class TimelineItem(BaseModel):
+    """Something that happened."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    what: str
+    who: str
+
+
+class Sms(BaseModel):
+    """A notification. `text` and the whole number are shown to operators and to the token that asked."""
+
+    id: int
+    state: State
+    to: str
+    person: str | None
+    incident: int | None
+    text: str | None
+    alphabet: str | None
+    segments: int | None
+    created_at: datetime
+    due_at: datetime
+    submitted_at: datetime | None
+    ended_at: datetime | None
+    mobizon_id: str | None
+    gateway_status: str | None
+    reason: str | None
+    cost: str | None
+    currency: str | None
+    asked_by: str | None
+    chat: str | None
+
+
+class SmsWhole(Sms):
+    """A notification, and what happened to it."""
+
+    timeline: list[TimelineItem]
+
+
+class SmsPage(BaseModel):
+    """The newest first; `next` goes into `cursor` for the page after this one, null on the last."""
+
+    items: list[Sms]
+    next: str | None
+
+
+def _known(at: datetime) -> datetime | None:
+    return None if at == NO_START else at
+
+
+class IncidentItem(BaseModel):
+    """A trouble people answer for. `started_at` is null when the source did not say."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    state: str
+    source: str
+    route: str
+    title: str
+    severity: str
+    fact: str
+    places: list[str]
+    firing: int
+    total: int
+    truncated: int
+    opened_at: datetime
+    started_at: Annotated[datetime | None, BeforeValidator(_known)]
+    last_seen: datetime | None
+    ended_at: datetime | None
+    ended_by: str | None
+    policy: str | None
+    chat: str | None
+    critical: bool
+    test: bool
+    note: str
+    source_url: str
+    runbook_url: str
+
+
+class IncidentWhole(IncidentItem):
+    """An incident with its plan and its timeline."""
+
+    notifications: list[Sms]
+    timeline: list[TimelineItem]
+
+
+class IncidentList(BaseModel):
+    """The newest first."""
+
+    items: list[IncidentItem]
+
+
+class ReceiptItem(BaseModel):
+    """A stored webhook, and what became of it. Its body stays inside: payloads hold what nobody meant to publish."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    source: str
+    route: str | None
+    received_at: datetime
+    state: str
+    result: dict[str, Any]
+
+
+class ReceiptList(BaseModel):
+    """The newest first."""
+
+    items: list[ReceiptItem]
+
+
+class ReceiptKept(BaseModel):
+    """The receipt's number, once the body is stored for good."""
+
+    receipt: int
+
+
+class BalanceNow(BaseModel):
+    """Money left at Mobizon; how many one-segment SMS it buys and days it lasts, where that can be said."""
+
+    amount: str
+    currency: str
+    sms_left: int | None
+    days_left: int | None
+
+
+class FieldProblem(BaseModel):
+    """One field, and what is wrong with it."""
+
+    field: str
+    problem: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+def read_new_sms(body: bytes) -> NewSms:
+    """The body understood; raises a 400 that names every wrong field."""
+    try:
+        return NewSms.model_validate_json(body)
+    except ValidationError as error:
+        errors = [
+            _field_problem(found["loc"], found["type"], found["msg"]) for found in error.errors(include_url=False)
+        ]
+        told = "; ".join(f"{field}: {problem}" for field, problem in errors)
+        raise Problem(400, told, errors=errors) from error
+
+
+def _field_problem(where: tuple[int | str, ...], kind: str, message: str) -> tuple[str, str]:
+    field = ".".join(map(str, where)) or "body"
+    match kind:
+        case "missing":
+            return field, "missing"
+        case "extra_forbidden":
+            return field[:100], f"not a key of this request; there are: {', '.join(NewSms.model_fields)}"
+        case "string_pattern_mismatch":
+            return field, "holds a NUL character"
+    return field, message
+
+
+def sms(row: Notification, *, whole: bool) -> Sms:
+    """`whole`: whoever asks may see the number and the text."""
+    return Sms(
+        id=row.id,
+        state=row.state,
+        to=_recipient(row, whole=whole),
+        person=row.person,
+        incident=row.incident_id,
+        text=row.text if whole else None,
+        alphabet=row.alphabet,
+        segments=row.segments,
+        created_at=row.created_at,
+        due_at=row.due_at,
+        submitted_at=row.submitted_at,
+        ended_at=row.ended_at,
+        mobizon_id=row.message_id,
+        gateway_status=row.gateway_status,
+        reason=row.reason,
+        cost=row.cost,
+        currency=row.currency,
+        asked_by=row.asked_by,
+        chat=row.chat,
+    )
+
+
+def balance(money: Money) -> BalanceNow:
+    left = money.balance
+    return BalanceNow(
+        amount=str(left.amount), currency=left.currency, sms_left=money.sms_left, days_left=money.days_left
+    )
+
+
+def _recipient(row: Notification, *, whole: bool) -> str:
+    """The person's name; else the number, masked for those who may not see it."""
+    if row.person:
+        return row.person
+    number = row.number or (PhoneNumber(row.target) if row.target.startswith("+") else None)
+    if number is None:
+        return row.target
+    return number.e164 if whole else number.masked

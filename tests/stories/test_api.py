@@ -1,0 +1,89 @@
+"""Scripts send through the HTTP API what people send from the chat."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from tests.world import World, firing
+
+
+async def test_a_script_sends_one_sms_however_often_it_asks(world: World) -> None:
+    body = {"to": "jonas", "text": "backup done", "idempotency_key": "backup-1"}
+    first = await world.api("POST", "/sms", body, status=202)
+    again = await world.api("POST", "/sms", body, status=200)
+    assert first["id"] == again["id"]
+
+    await world.advance(seconds=30)
+    told = await world.api("GET", f"/sms/{first['id']}")
+    assert (told["state"], told["to"]) == ("delivered", "jonas")
+    assert world.phone("jonas").texts == ["backup done"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"to": "jonas"}, 400, "text"),
+        ({"to": "jonas", "text": ""}, 400, "text"),
+        ({"to": "nobody", "text": "x"}, 400, "nobody"),
+        ({"to": "+12025550100", "text": "x"}, 400, "United States"),
+        ({"to": "jonas", "text": "x", "validity": 0}, 400, "validity"),
+        ({"to": "jonas", "text": "x", "colour": "red"}, 400, "colour"),
+        ({"to": "jonas", "text": "x" * 2000}, 400, "segments"),
+    ],
+)
+async def test_a_bad_request_names_the_field_and_changes_nothing(
+    world: World, body: dict[str, Any], status: int, told: str
+) -> None:
+    answer = await world.api("POST", "/sms", body, status=status)
+    assert told in str(answer)
+    assert world.mobizon.sent == []
+
+
+async def test_an_observer_sees_and_sends_nothing(world: World) -> None:
+    await world.api("POST", "/sms", {"to": "jonas", "text": "x"}, token="sight-secret", status=403)
+    await world.api("GET", "/sms", token="sight-secret")
+    await world.api("GET", "/sms", token="wrong", status=401)
+    assert world.mobizon.sent == []
+
+
+async def test_the_api_shows_incidents_with_their_sms(world: World) -> None:
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(seconds=30)
+    (incident,) = (await world.api("GET", "/incidents"))["items"]
+    whole = await world.api("GET", f"/incidents/{incident['id']}")
+    assert [n["state"] for n in whole["notifications"]] == ["delivered", "delivered"]
+
+
+async def test_no_key_token_number_or_text_reaches_a_log_or_a_metric(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.mobizon.answers(code=999, times=1, method="sendsmsmessage")
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(seconds=2)
+    await world.types("/sms +77010000009 a text with pikachu")
+    await world.press("Send")
+    world.mobizon.drops_after_accepting(times=1)
+    await world.types("/sms jonas another pikachu")
+    await world.mobizon.stop()
+    await world.types("/sms jonas third pikachu")
+    await world.advance(seconds=30)
+    await world.mobizon.start()
+    await world.advance(minutes=1)
+
+    pages = [caplog.text, await world.metrics()]
+    for path in ("/-/ready", "/-/healthy", "/openapi.json"):
+        async with world.http.get(path) as answer:
+            pages.append(await answer.text())
+    secrets = (
+        "apiKey=demo",
+        world.telegram.token,
+        "am-secret",
+        "api-secret",
+        "7010000001",
+        "7010000009",
+        "15112345678",
+    )
+    for secret in (*secrets, "pikachu"):
+        assert not [page[max(0, page.find(secret) - 80) :][:160] for page in pages if secret in page], secret

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from bridge import texts, watch
 from bridge.domain import escalation
-from bridge.domain.alert import Alert, AlertStatus, Report
+from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.house import House, SourceRules
-from bridge.domain.incident import NO_START, STALE_WITHIN, AlertRecord, Incident, is_stale
+from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, is_stale
 from bridge.domain.notification import Notification
 from bridge.domain.routing import Route, matching
 from bridge.metrics import Metrics
@@ -155,7 +155,7 @@ class _Hearing:
             group_key=self._report.group_key,
             route=route.name,
             opened_at=now,
-            started_at=min(alert.starts_at for alert in alerts),
+            started_at=min((alert.starts_at for alert in alerts if alert.starts_at > NO_START), default=now),
             policy=route.policy,
             chat=route.chat,
             critical=route.critical,

@@ -145,12 +145,7 @@ class Dispatcher:
         if known and now - known.seen_at < timedelta(minutes=1):
             return  # a sender that hammers must not make us write at its pace
         text = f"{source} was refused: its credential is missing or wrong, so its alerts page nobody"
-
-        def tell(tx: Transaction) -> None:
-            watch.begin(tx, house, "source_refused", text, now, subject=source)
-            tx.set_timer(Timer("trouble_over", f"source_refused:{source}", now + timedelta(hours=1)))
-
-        await self._store.write(tell)
+        await self._store.write(lambda tx: watch.begin(tx, house, "source_refused", text, now, subject=source))
 
     # --- typed SMS -----------------------------------------------------------------------------------
 

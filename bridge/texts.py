@@ -87,8 +87,6 @@ def _joined(head: str, told: str) -> str:
 def _clock(started_at: datetime, opened_at: datetime, zone: ZoneInfo) -> str:
     """The hour it began, with the date when that was not the day it reached us."""
     began, opened = started_at.astimezone(zone), opened_at.astimezone(zone)
-    if began.year <= 1970:
-        began = opened
     return began.strftime("%H:%M" if began.date() == opened.date() else "%d.%m %H:%M")
 
 

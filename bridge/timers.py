@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.ports import Store, Timer
+from bridge.watch import TROUBLE_OVER
 
 _A_ROUND = 100
 
@@ -19,7 +20,7 @@ class Timers:
         self._clock = clock
         self._ring: Mapping[str, Callable[[str], Awaitable[None]]] = {
             "question": lambda subject: dispatcher.expire_question(int(subject)),
-            "trouble_over": lambda subject: dispatcher.end_trouble(*subject.split(":", 1)),
+            TROUBLE_OVER: lambda subject: dispatcher.end_trouble(*subject.split(":", 1)),
         }
 
     async def run(self) -> None:

@@ -4,12 +4,12 @@
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bridge.domain import sms
 from bridge.domain.house import House
 from bridge.domain.notification import Notification, Priority
-from bridge.ports import Card, CardKind, Place, Transaction
+from bridge.ports import Card, CardKind, Place, Timer, Transaction
 
 
 def begin(
@@ -31,6 +31,8 @@ def begin(
         _text_people(tx, house, f"sms-bridge: {text}", now)
         trouble = replace(trouble, texted_at=now)
     tx.save_trouble(trouble)
+    if kind in _PASSING:
+        tx.set_timer(Timer(TROUBLE_OVER, f"{kind}:{subject}", now + _PASSED_AFTER))
     tx.wake("reporter")
 
 
@@ -82,6 +84,11 @@ def _text_people(tx: Transaction, house: House, text: str, now: datetime) -> Non
     )
     tx.wake("sender")
 
+
+TROUBLE_OVER = "trouble_over"
+"""The timer that ends a passing trouble; its subject is kind:subject."""
+_PASSING = {"source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "chat_moved", "chat_closed"}
+_PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
 
 WATCH = "watch"
 """Who "asked" for an SMS about the bridge itself."""

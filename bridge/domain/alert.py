@@ -3,8 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+
+NO_START = datetime(1970, 1, 1, tzinfo=UTC)
+"""What stands for the start of an alert whose source gave none: the same for every repeat."""
 
 
 class AlertStatus(StrEnum):

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bridge.domain.alert import AlertStatus
+from bridge.domain.alert import NO_START, AlertStatus
 
 STALE_WITHIN = timedelta(minutes=5)
 """A firing this soon after its own resolve, with the same start, is an old news item, not a new outbreak."""
@@ -17,10 +17,6 @@ class IncidentState(StrEnum):
     TRIGGERED = "triggered"  # nobody has it yet
     ACKNOWLEDGED = "acknowledged"  # somebody has it
     RESOLVED = "resolved"  # it is over
-
-
-NO_START = datetime(1970, 1, 1, tzinfo=UTC)
-"""What stands for the start of an alert whose source gave none: the same for every repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ class Incident:
             severity=shown[0].severity,
             firing=len(firing),
             total=len(everything),
-            started_at=min(self.started_at, *(alert.starts_at for alert in everything)),
+            started_at=min([self.started_at, *(a.starts_at for a in everything if a.starts_at > NO_START)]),
         )
 
     def resolve(self, by: str, now: datetime) -> "Incident":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bridge.domain.alert import Alert, AlertStatus, Report
+from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.sources import reading
 from bridge.sources.reading import PayloadError
 
@@ -58,7 +58,7 @@ def _alert(value: Any, path: str, group: _Group, now: datetime) -> Alert:
     return Alert(
         fingerprint=reading.line(told.get("fingerprint"), f"{path}.fingerprint", 100) or reading.fingerprint(labels),
         status=status,
-        starts_at=reading.instant(told.get("startsAt")) or reading.NO_START,
+        starts_at=reading.instant(told.get("startsAt")) or NO_START,
         name=labels.get("alertname") or "unnamed alert",
         labels=labels,
         summary=reading.words(annotations.get("summary"), f"{path}.annotations.summary"),

@@ -9,7 +9,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from bridge.domain.alert import Alert, AlertStatus, Report
+from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.sources import reading
 from bridge.sources.reading import PayloadError
 
@@ -32,7 +32,7 @@ def understand(value: Any, now: datetime) -> Report:
     alert = Alert(
         fingerprint=reading.digest(key),
         status=status,
-        starts_at=reading.NO_START,
+        starts_at=NO_START,
         name=name,
         labels=labels,
         description=rest,

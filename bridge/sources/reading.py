@@ -9,9 +9,8 @@ from typing import Any
 
 import orjson
 
-from bridge.domain.alert import AlertStatus
+from bridge.domain.alert import NO_START, AlertStatus
 
-NO_START = datetime(1970, 1, 1, tzinfo=UTC)
 """`starts_at` where the sender did not say. Always the same: a retry is then the same outbreak, not a newer one."""
 
 LONGEST_LABEL = 1000

@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.inquiries import Money
-from bridge.sources import NO_START
 from bridge.web.problems import Problem
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -99,10 +98,6 @@ class SmsPage(BaseModel):
     next: str | None
 
 
-def _known(at: datetime) -> datetime | None:
-    return None if at == NO_START else at
-
-
 class IncidentItem(BaseModel):
     """A trouble people answer for. `started_at` is null when the source did not say."""
 
@@ -120,7 +115,7 @@ class IncidentItem(BaseModel):
     total: int
     truncated: int
     opened_at: datetime
-    started_at: Annotated[datetime | None, BeforeValidator(_known)]
+    started_at: datetime
     last_seen: datetime | None
     ended_at: datetime | None
     ended_by: str | None

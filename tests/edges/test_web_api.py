@@ -27,7 +27,6 @@ from bridge.ports import (
     TimelineEntry,
     Unreachable,
 )
-from bridge.sources import NO_START
 from bridge.web.openapi import document
 from tests.edges.web_scene import HOUSE, STRANGER, Edge, bearer, notification, served
 from tests.fakes import START
@@ -199,7 +198,7 @@ async def test_notifications_are_listed_by_the_page(edge: Edge) -> None:
     assert edge.shelf.asked[0] == (State.PLANNED, "aigerim", None)
 
 
-INCIDENT = Incident(17, "am", "g", "critical", START, NO_START, title="HostDown", places=("db1",), firing=1, total=2)
+INCIDENT = Incident(17, "am", "g", "critical", START, START, title="HostDown", places=("db1",), firing=1, total=2)
 
 
 async def test_incidents_are_listed_and_shown_whole(edge: Edge) -> None:
@@ -209,7 +208,7 @@ async def test_incidents_are_listed_and_shown_whole(edge: Edge) -> None:
     _, listed = await get(edge, "/incidents")
     _, whole = await get(edge, "/incidents/17")
     assert listed["items"][0] == {name: whole[name] for name in listed["items"][0]}
-    assert (whole["title"], whole["places"], whole["started_at"]) == ("HostDown", ["db1"], None)
+    assert (whole["title"], whole["places"]) == ("HostDown", ["db1"])
     assert [sms["id"] for sms in whole["notifications"]] == [18]
     assert [entry["what"] for entry in whole["timeline"]] == ["opened"]
 

@@ -207,3 +207,13 @@ async def test_a_storm_of_typed_and_paged_sms_stops_at_the_limits(tmp_path: Path
 
         await world.advance(hours=1)
         assert len(world.phone("aigerim").texts) == 6
+
+
+async def test_a_source_without_hours_of_its_own_may_fire_again_at_once(world: World) -> None:
+    body = {"message": "Disk is full on db1", "severity": "critical", "key": "disk-db1"}
+    for round_ in (1, 2, 3):
+        await world.post("generic", body)
+        assert len(world.mobizon.sent) == 2 * round_
+        await world.post("generic", body | {"status": "resolved"})
+        await world.advance(minutes=1)
+    assert world.phone("aigerim").texts[0].endswith("08:10 #1")

@@ -109,3 +109,10 @@ async def test_a_bad_config_is_refused_and_the_old_one_stays(world: World) -> No
     assert await world.bridge.reload() == []
     await world.post("alertmanager", firing("db1", name="Another"))
     assert len(world.mobizon.sent) == 3
+
+
+async def test_what_only_happened_is_over_when_it_does_not_happen_again(world: World) -> None:
+    await world.post("alertmanager", b"<html>", status=400)
+    await world.advance(minutes=61)
+    assert "over" in world.watch.last.text
+    assert len(world.watch.cards) == 1

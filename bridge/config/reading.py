@@ -210,6 +210,7 @@ def _mobizon(section: Section, there: bool) -> MobizonSettings:
         sender_id=section.get("sender_id", scalars.sender_id),
         api_key_in=section.get("api_key_in", choice(*KEY_PLACES), usual.api_key_in),
         time_zone=zone.key if zone else None,
+        report_token=section.secret("report_token"),
         key_file=section.file_of("api_key") if key else None,
         concurrency=section.get("concurrency", number(1, 16), usual.concurrency),
     )

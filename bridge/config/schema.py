@@ -102,6 +102,7 @@ _MOBIZON = _keys(
         "sender_id": _text("The name an SMS seems to come from; it has to be approved at Mobizon."),
         "api_key_in": _choice("Where the key travels; body keeps it out of a proxy's log.", *KEY_PLACES),
         "time_zone": _text("The account's own time zone, for SMS that Mobizon itself defers."),
+        **_secret("report_token", "The last part of /delivery-reports/mobizon/…, where Mobizon may post its reports"),
         "concurrency": _number("How many requests are in flight; less for a small account.", 1, 16),
     },
     ("base_url",),

@@ -38,6 +38,7 @@ class MobizonSettings:
     sender_id: str | None = None
     api_key_in: str = "query"
     time_zone: str | None = None  # of the account; deferredToTs is written in it
+    report_token: Secret | None = None  # the last part of the address that Mobizon posts delivery reports to
     key_file: Path | None = None  # read again after code 8
     concurrency: int = 16  # requests in flight; httpx slows down beyond
 

@@ -19,6 +19,7 @@ from bridge.web.api import TOKEN, Api
 from bridge.web.openapi import Pages
 from bridge.web.operations import Operations, Ready, Reload
 from bridge.web.problems import Handler, Problem, as_problems
+from bridge.web.reports import DeliveryReports
 from bridge.web.telegram import TelegramWebhook, UpdateReceiver
 from bridge.web.webhooks import Webhooks
 
@@ -90,6 +91,10 @@ def build_apps(
         Endpoint("GET", "/docs", Access.LOOPBACK, pages.docs),
         Endpoint("GET", "/", Access.LOOPBACK, pages.home),
     ]
+    if config.value.mobizon.report_token is not None:
+        reports = DeliveryReports(config, dispatcher, clock)
+        path = "/delivery-reports/mobizon/{token}"
+        endpoints.append(Endpoint("POST", path, Access.OWN, reports.receive, public=True))
     if telegram_webhook is not None:
         telegram = TelegramWebhook(config, clock, telegram_webhook)
         endpoints.append(Endpoint("POST", "/telegram/{path}", Access.OWN, telegram.receive, public=True))

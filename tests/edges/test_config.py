@@ -769,7 +769,7 @@ def test_all_of_the_example_loads(folder: Folder) -> None:
 
 def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: Folder) -> None:
     text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
-    assert secrets == text.count("${") == 7
+    assert secrets == text.count("${") == 8
     variables = re.findall(r"\$\{(\w+)\}", text)
     config = folder.load(text, {name: f"https://host.example/{name}" for name in variables})
     assert config.warnings == ()

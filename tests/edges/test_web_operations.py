@@ -17,6 +17,7 @@ ROUTES = {
     ("*", "/webhooks/{source}"): OWN,
     ("*", "/webhooks/{source}/{route}"): OWN,
     ("POST", "/telegram/{path}"): OWN,
+    ("POST", "/delivery-reports/mobizon/{token}"): OWN,
     ("POST", "/api/v1/sms"): RESPONDER,
     ("GET", "/api/v1/sms"): OBSERVER,
     ("GET", "/api/v1/sms/{id}"): OBSERVER,
@@ -40,6 +41,7 @@ PUBLIC = {
     ("*", "/webhooks/{source}"),
     ("*", "/webhooks/{source}/{route}"),
     ("POST", "/telegram/{path}"),
+    ("POST", "/delivery-reports/mobizon/{token}"),
     ("GET", "/-/healthy"),
 }
 ROLES = [OBSERVER, RESPONDER, OPERATOR]
@@ -58,7 +60,7 @@ def routes_of(app: Application) -> set[tuple[str, str]]:
 
 
 async def status(edge: Edge, method: str, path: str, headers: dict[str, str] | None = None) -> int:
-    concrete = path.format(id=7, source="am", route="critical", path="updates")
+    concrete = path.format(id=7, source="am", route="critical", path="updates", token="wrong")
     return (await edge.client.request(method, concrete, headers=headers, allow_redirects=False)).status
 
 

@@ -49,7 +49,7 @@ CONFIG = Config(
     house=HOUSE,
     server=ServerSettings(public_listen=("127.0.0.1", 0), max_body=1000),
     storage=StorageSettings(Path("bridge.db")),
-    mobizon=MobizonSettings("https://api.mobizon.kz", Secret("k")),
+    mobizon=MobizonSettings("https://api.mobizon.kz", Secret("k"), report_token=Secret("report-token")),
     telegram=TelegramSettings(
         Secret("1:t"), updates="webhook", webhook_path="updates", webhook_secret=Secret("telegram-secret")
     ),

@@ -235,3 +235,19 @@ async def test_telegram_down_stops_no_sms_and_the_card_catches_up(world: World) 
     await world.advance(minutes=1)
     assert world.phone("jonas").texts == ["hello", "more"]
     assert all("on the handset" in card.text for card in world.ops.cards)
+
+
+async def test_mobizons_own_report_only_makes_us_ask_sooner(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[("api_key: demo,", "api_key: demo, report_token: hint,")]) as world:
+        world.phone("jonas").is_slow(3000)
+        await world.types("/sms jonas hello")
+        await world.advance(minutes=30)
+        (sms,) = world.mobizon.sent
+        asked = len(world.mobizon.requests)
+        lie = {"data": {"messageId": int(sms.id), "status": "DELIVRD"}}
+        for address, status in (("wrong", 401), ("hint", 200)):
+            async with world.http.post(f"/delivery-reports/mobizon/{address}", json=lie) as answer:
+                assert answer.status == status
+            await world.settle()
+        assert len(world.mobizon.requests) == asked + 1
+        assert "on the handset" not in world.card.text  # the report said so; Mobizon, asked, did not

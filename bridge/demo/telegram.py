@@ -314,6 +314,7 @@ class SimulatedTelegram:
             "getme": lambda parameters: self._bot() | {"can_join_groups": True},
             "getupdates": lambda parameters: [],
             "sendmessage": self._send_message,
+            "sendchataction": self._show_typing,
             "editmessagetext": self._edit_message,
             "deletemessage": self._delete_message,
             "answercallbackquery": self._answer_press,
@@ -357,11 +358,19 @@ class SimulatedTelegram:
             )
         return self._updates[: int(parameters.get("limit", 100))]
 
-    def _send_message(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _show_typing(self, parameters: dict[str, Any]) -> bool:
+        self._open_topic(parameters)
+        return True
+
+    def _open_topic(self, parameters: dict[str, Any]) -> tuple[SimulatedChat, int | None]:
         chat = self._reachable(parameters)
         topic = int(parameters["message_thread_id"]) if "message_thread_id" in parameters else None
         if topic in chat.closed_topics:
             raise _Refused(400, "Bad Request: TOPIC_CLOSED")
+        return chat, topic
+
+    def _send_message(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        chat, topic = self._open_topic(parameters)
         reply = parameters.get("reply_parameters") or {}
         reply_to = reply.get("message_id")
         if reply_to is not None and chat.message(reply_to) is None:

@@ -77,6 +77,7 @@ class Sms(BaseModel):
     submitted_at: datetime | None
     ended_at: datetime | None
     mobizon_id: str | None
+    moderated: bool
     gateway_status: str | None
     reason: str | None
     cost: str | None
@@ -232,6 +233,7 @@ def sms(row: Notification, *, whole: bool) -> Sms:
         submitted_at=row.submitted_at,
         ended_at=row.ended_at,
         mobizon_id=row.message_id,
+        moderated=row.moderated,
         gateway_status=row.gateway_status,
         reason=row.reason,
         cost=row.cost,

@@ -1,0 +1,247 @@
+"""How the verbs speak: lines, tables, JSON, and a line of progress where somebody watches."""
+
+# ruff: noqa: PLC0415 - imports wait inside, so that --help is quick
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+if TYPE_CHECKING:
+    from bridge.explain import ExplainedIncident, Explanation
+
+
+def say(line: str) -> None:
+    """One line on stdout."""
+    typer.echo(clean(line))
+
+
+def clean(text: str) -> str:
+    """One line for a terminal: what others wrote must not move its cursor."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def say_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], if_empty: str) -> None:
+    """Drawn on a terminal; elsewhere aligned columns, for grep and awk."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if not cells:
+        typer.echo(if_empty, err=True)
+    elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns)
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+    else:
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        for row in [list(columns), *cells]:
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line that changes in place, on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda line: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status("asked for") as line:
+        yield lambda text: line.update(Text(clean(text)))
+
+
+def local(written: str | None, zone: ZoneInfo) -> str:
+    """The API's time on the clock of the config; empty for none."""
+    return f"{datetime.fromisoformat(written).astimezone(zone):%Y-%m-%d %H:%M:%S}" if written else ""
+
+
+def name_of(sms: Mapping[str, Any]) -> str:
+    """Number and recipient of an SMS."""
+    return f"#{sms['id']} {_recipient(sms['to'])}"
+
+
+def _recipient(to: str) -> str:
+    """A name, or a number as strangers may see it."""
+    from bridge.domain.phone import PhoneNumber
+
+    return PhoneNumber(to).masked if to.startswith("+") and to[1:].isdecimal() else to
+
+
+def fate(sms: Mapping[str, Any]) -> str:
+    """Where an SMS is, in honest words."""
+    reason = f": {sms['reason']}" if sms["reason"] else ""
+    match sms["state"]:
+        case "planned":
+            return f"queued{reason}"
+        case "sending":
+            return "being handed to Mobizon"
+        case "uncertain":
+            return "uncertain: looking it up"
+        case "submitted" if sms.get("moderated"):
+            return "waiting for moderation at Mobizon"
+        case "submitted" if sms["gateway_status"] in ("ACCEPTD", "PDLIVRD"):
+            return "at the operator"
+        case "submitted":
+            return f"accepted by Mobizon{reason}"
+        case "delivered":
+            return "on the handset"
+        case "undelivered":
+            return f"not delivered{reason}"
+        case other:
+            return f"{other}{reason}"
+
+
+def sms_line(sms: Mapping[str, Any], zone: ZoneInfo) -> str:
+    """An SMS in one line, as its card would say it."""
+    ended = f" {local(sms['ended_at'], zone)}" if sms["ended_at"] else ""
+    segments = f" · {sms['segments']} segment{'s' * (sms['segments'] > 1)}" if sms["segments"] else ""
+    return f"{name_of(sms)} · {fate(sms)}{ended}{segments}"
+
+
+def say_incident(incident: Mapping[str, Any], zone: ZoneInfo) -> None:
+    what = " ".join([incident["title"], *incident["places"][:6]])
+    heading = [f"#{incident['id']} {what}", incident["state"], incident["severity"], f"from {incident['source']}"]
+    heading.append(f"route {incident['route']}" if incident["route"] else incident["note"])
+    say(" · ".join(part for part in heading if part))
+    if incident["fact"]:
+        say(incident["fact"])
+    began = local(incident["started_at"] or incident["opened_at"], zone)
+    over = f", over {local(incident['ended_at'], zone)} by {incident['ended_by']}" if incident["ended_at"] else ""
+    say(f"since {began}{over}; {incident['firing']} of {incident['total']} alerts fire")
+    say("")
+    say_notifications(incident["notifications"], zone)
+
+
+def say_notifications(rows: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
+    columns = ("SMS", "to", "state", "asked", "accepted", "handset", "Mobizon id", "segments", "cost")
+    cells = [
+        (
+            f"#{row['id']}",
+            _recipient(row["to"]),
+            fate(row),
+            local(row["created_at"], zone),
+            local(row["submitted_at"], zone),
+            local(row["ended_at"], zone) if row["state"] == "delivered" else "",
+            row["mobizon_id"] or "",
+            str(row["segments"] or ""),
+            f"{row['cost']} {row['currency'] or ''}".strip() if row["cost"] else "",
+        )
+        for row in rows
+    ]
+    table(columns, cells, "no SMS")
+
+
+def outcome(result: Mapping[str, Any]) -> str:
+    """What became of a receipt, in words."""
+    if "problem" in result:
+        return str(result["problem"])
+    if not result:
+        return "waits to be understood"
+    told = [f"#{one['id']} {one['what']}" for one in result.get("incidents", ())]
+    if "repeated" in result:
+        told.append(str(result["repeated"]))
+    return f"{_alerts(result.get('alerts', 0))}: {', '.join(told) or 'changed nothing'}"
+
+
+def _alerts(count: int) -> str:
+    return f"{count} alert{'s' * (count != 1)}"
+
+
+def say_explanation(found: "Explanation", watch_chat: str | None) -> None:
+    if found.problem:
+        told = f"; {watch_chat} is told" if watch_chat else ""
+        say(f"{found.source} would not be understood: {found.problem}{told}. Nobody would be paged.")
+        return
+    say(f"{found.source}: {_alerts(len(found.alerts))}, group {found.group_key}")
+    for one in found.alerts:
+        alert = one.alert
+        routes = ", ".join(f"route {route}" if route else "no route" for route in one.routes)
+        taken = routes or ("nothing to end" if not alert.is_firing else "changes nothing")
+        say("  " + " · ".join(part for part in (str(alert.status), alert.name, alert.severity, taken) if part))
+    if any(not one.alert.is_firing for one in found.alerts):
+        say("A resolve ends what fires in its group by then; here the history is empty.")
+    for opened in found.incidents:
+        say("")
+        _say_planned(opened, watch_chat)
+    if found.incidents:
+        say("")
+        say("Nothing was sent. The numbers (#…) stand for those it would get.")
+
+
+def _say_planned(opened: "ExplainedIncident", watch_chat: str | None) -> None:
+    incident = opened.incident
+    what = " ".join([incident.title, *incident.places[:3]])
+    if not incident.route:
+        where = f"shown in {watch_chat} only" if watch_chat else "shown nowhere; set watch.chat"
+        say(f"{what}: {incident.note}, so it would be {where}, and nobody would get an SMS")
+        return
+    say(f"incident {what} · route {incident.route} · key {incident.source}, {incident.group_key}, {incident.route}")
+    told = [f"card in {incident.chat}" if incident.chat else "no card"]
+    told.append(f"policy {incident.policy}" if incident.policy else "no policy, so no SMS")
+    say("  " + ", ".join(told))
+    for row in opened.planned:
+        at = f"{(row.claimed_at or row.due_at).astimezone(opened.zone):%H:%M:%S}"
+        number = f" {row.number.masked}" if row.number else ""
+        if row.submitted_at is None:
+            say(f"  {at}  {row.target}{number}: {row.state}, {row.reason}")
+            continue
+        segments = f"{row.segments} segment{'s' * ((row.segments or 1) > 1)}"
+        say(f"  {at}  {row.target}{number} · {row.alphabet}, {len(row.text or '')} characters, {segments}")
+        say(f"            {row.text}")
+
+
+def explanation_json(found: "Explanation") -> dict[str, Any]:
+    return {
+        "source": found.source,
+        "problem": found.problem or None,
+        "group_key": found.group_key,
+        "alerts": [
+            {
+                "status": one.alert.status,
+                "name": one.alert.name,
+                "severity": one.alert.severity,
+                "fingerprint": one.alert.fingerprint,
+                "starts_at": one.alert.starts_at.isoformat(),
+                "routes": list(one.routes),
+            }
+            for one in found.alerts
+        ],
+        "incidents": [
+            {
+                "source": opened.incident.source,
+                "group_key": opened.incident.group_key,
+                "route": opened.incident.route,
+                "note": opened.incident.note,
+                "title": opened.incident.title,
+                "places": list(opened.incident.places),
+                "policy": opened.incident.policy,
+                "chat": opened.incident.chat,
+                "sms": [
+                    {
+                        "person": row.target,
+                        "at": (row.claimed_at or row.due_at).astimezone(opened.zone).isoformat(),
+                        "leaves": row.submitted_at is not None,
+                        "reason": row.reason,
+                        "text": row.text,
+                        "alphabet": row.alphabet,
+                        "segments": row.segments,
+                    }
+                    for row in opened.planned
+                ],
+            }
+            for opened in found.incidents
+        ],
+    }

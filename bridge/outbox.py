@@ -6,6 +6,7 @@ never "not sent". Sending first and recording after would page people twice.
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Event, Notification, Priority, State
 from bridge.domain.phone import why_not_textable
 from bridge.domain.retry import next_attempt, next_poll
-from bridge.domain.throttle import Spent, opens_at
+from bridge.domain.throttle import Limits, Spent, opens_at
 from bridge.metrics import Metrics
 from bridge.ports import (
     Card,
@@ -68,17 +69,17 @@ class Outbox:
             return []
         incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
         installation = tx.meta("installation") or ""
-        spent = tx.spent(now - house.limits.longest)
+        budget = _Budget(house.limits, tx.spent(now - house.limits.longest), now)
         claimed, pairs = [], []
         for row in rows:
             ready = _ready(row, incidents.get(row.incident_id or 0), house, now)
-            if ready.state is State.PLANNED and (opens := _limit(ready, house, spent, now)):
+            if ready.state is State.PLANNED and (opens := budget.opens_at(ready)):
                 self._metrics.suppressed.labels("limit").inc()
                 ready = replace(row, due_at=opens, reason="a limit is reached (limits in the config)")
             elif ready.state is State.PLANNED:
                 ready = _leaving(ready, installation, now)
                 assert ready.number is not None and ready.segments is not None
-                spent.append(Spent(ready.number.e164, now, ready.segments))
+                budget.reserve(Spent(ready.number.e164, now, ready.segments))
                 claimed.append(ready)
             pairs.append((ready, row))
         kept = tx.save_notifications(pairs)
@@ -213,10 +214,8 @@ class Outbox:
         urgent = row.state.is_final or row.state is State.UNCERTAIN
         kind, subject = (CardKind.SMS, row.id) if row.incident_id is None else (CardKind.INCIDENT, row.incident_id)
         tx.bump_cards(kind, [subject], now, urgent=urgent)
-        what = str(row.gateway_status or row.state) if row.state is State.SUBMITTED else str(row.state)
-        tx.add_timeline(
-            [TimelineEntry(subject, now, f"{what}: {row.reason}" if row.reason else what, row.person or "")]
-        )
+        what = f"{_said(row)}: {row.reason}" if row.reason else _said(row)
+        tx.add_timeline([TimelineEntry(subject, now, what, row.person or "")])
         if not row.is_page and row.state in (State.FAILED, State.UNDELIVERED):
             for card in tx.cards_of(CardKind.SMS, row.id):
                 failed = Card(0, CardKind.FAILED, row.id, card.place, reply_to=card.message_id, ring=True)
@@ -261,6 +260,23 @@ class Outbox:
             f"notification {row.state}",
             extra={"notification": row.id, "incident": row.incident_id, "attempt": row.attempt},
         )
+
+
+def _said(row: Notification) -> str:
+    """Where it is now, in the words of the card."""
+    match row.state:
+        case State.SUBMITTED if row.moderated:
+            return "waiting for moderation"
+        case State.SUBMITTED if row.at_operator:
+            return "at the operator"
+        case State.SUBMITTED:
+            return "accepted by Mobizon"
+        case State.DELIVERED:
+            return "on the handset"
+        case State.UNDELIVERED:
+            return "not delivered"
+        case _:
+            return str(row.state)
 
 
 def _ready(row: Notification, incident: Incident | None, house: House, now: datetime) -> Notification:
@@ -311,14 +327,44 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
     return asker is None or asker.role < (Role.RESPONDER if recipient else Role.OPERATOR)
 
 
-def _limit(row: Notification, house: House, spent: Sequence[Spent], now: datetime) -> datetime | None:
-    """When the limits let this one out; None: now."""
-    assert row.number is not None and row.segments is not None
-    limits = house.limits
-    theirs = [s for s in spent if s.number == row.number.e164]
-    total = limits.typed_total if row.priority is Priority.TYPED else limits.total
-    waits = [opens_at(theirs, limits.per_person, row.segments, now), opens_at(spent, total, row.segments, now)]
-    return max((wait for wait in waits if wait), default=None)
+class _Budget:
+    """What the limits still allow in one claim. Summed once, however many rows ask."""
+
+    def __init__(self, limits: Limits, spent: list[Spent], now: datetime) -> None:
+        self._limits = limits
+        self._spent = spent
+        self._now = now
+        # By length of window: segments by number, and of all numbers.
+        self._used = {w.length: _used(spent, now - w.length) for w in (*limits.per_person, *limits.total)}
+
+    def opens_at(self, row: Notification) -> datetime | None:
+        """When the limits let this one out; None: now."""
+        assert row.number is not None and row.segments is not None
+        limits, number = self._limits, row.number.e164
+        total = limits.typed_total if row.priority is Priority.TYPED else limits.total
+        used = [(w, self._used[w.length][number]) for w in limits.per_person]
+        used += [(w, self._used[w.length].total()) for w in total]
+        if all(segments + min(row.segments, w.segments) <= w.segments for w, segments in used):
+            return None
+        theirs = [s for s in self._spent if s.number == number]
+        waits = [
+            opens_at(theirs, limits.per_person, row.segments, self._now),
+            opens_at(self._spent, total, row.segments, self._now),
+        ]
+        return max((wait for wait in waits if wait), default=None)
+
+    def reserve(self, spent: Spent) -> None:
+        self._spent.append(spent)
+        for used in self._used.values():
+            used[spent.number] += spent.segments
+
+
+def _used(spent: Sequence[Spent], since: datetime) -> Counter[str]:
+    used: Counter[str] = Counter()
+    for s in spent:
+        if s.at > since:
+            used[s.number] += s.segments
+    return used
 
 
 def _leaving(row: Notification, installation: str, now: datetime) -> Notification:

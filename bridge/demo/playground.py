@@ -57,7 +57,7 @@ class Playground:
     async def _typed(self, request: web.Request) -> web.Response:
         text = str((await request.post()).get("text", "")).strip()
         if not text:
-            return web.Response(status=400, text="say what to type: curl -d 'text=/sms jonas hello' …\n")
+            return web.Response(status=400, text="say what to type: curl --data-urlencode 'text=/sms jonas hello' …\n")
         self._telegram.type(self._user_id, self._chat_id, text)
         return web.Response(text=f"typed; see {request.url.origin()}/chat\n")
 

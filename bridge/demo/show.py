@@ -7,7 +7,7 @@ follow each SMS from the plan to the handset.
 import asyncio
 import signal
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -105,7 +105,13 @@ class _Stage:
         text = "/sms jonas the disk of db1 is yours, thank you"
         self.narrator.say("chat", f"Aigerim types: {text}")
         self.telegram.type(AIGERIM, OPS, text)
-        return await self.narrator.all_delivered(3)
+        return await self.narrator.all_delivered(3) and await self._cards_say_so()
+
+    async def _cards_say_so(self) -> bool:
+        """Wait until the chat has heard of it too."""
+        return await self.narrator.hears(
+            lambda: all("on the handset" in card.text for card in self.telegram.chat(OPS).cards)
+        )
 
     async def _alertmanager_posts(self) -> None:
         began = self.bridge.clock.monotonic()
@@ -189,12 +195,13 @@ class _Narrator:
     async def all_delivered(self, count: int) -> bool:
         """Wait until so many SMS are on their handsets; False when it takes too long."""
 
-        def done() -> bool:
-            return sum(state is State.DELIVERED for state in self._seen.values()) >= count
+        return await self.hears(lambda: sum(state is State.DELIVERED for state in self._seen.values()) >= count)
 
+    async def hears(self, true: Callable[[], bool]) -> bool:
+        """Wait until it is true; False when it takes too long."""
         async with self._arrived:
             try:
-                await asyncio.wait_for(self._arrived.wait_for(done), _FIRST_ACT)
+                await asyncio.wait_for(self._arrived.wait_for(true), _FIRST_ACT)
             except TimeoutError:
                 return False
         return True
@@ -253,8 +260,8 @@ It stays up. Try, in another terminal:
 
   curl -H 'Authorization: Bearer demo' {stage.address}/webhooks/generic \\
        -d '{{"message": "Backup failed on db2", "severity": "critical"}}'     # a webhook
-  curl -d 'text=/sms +77010000009 hello' {play}/chat      # type in the chat
-  curl {play}/phones                                      # look at the phones
+  curl --data-urlencode 'text=/sms jonas hello' {play}/chat      # type in the chat
+  curl {play}/phones                                             # look at the phones
 
 or look at it all in a browser: {play}
 sms-bridge {__version__}. Ctrl-C ends it and leaves nothing behind.

@@ -191,6 +191,7 @@ class _Narrator:
         self.say("chat", f"card {what}:")
         for line in lines:
             print(f"{'':>19} │ {line}", flush=True)
+        self.committed(())  # whoever waits for the chat looks again
 
     async def all_delivered(self, count: int) -> bool:
         """Wait until so many SMS are on their handsets; False when it takes too long."""

@@ -7,7 +7,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -238,8 +238,9 @@ def _parse(kind: str, receipt: Receipt) -> Report:
 
 
 def _caretaker(bridge: Bridge) -> Caretaker:
-    config = bridge.config.value
-    url = config.heartbeat_url
+    async def beat() -> None:
+        if url := bridge.config.value.heartbeat_url:
+            await heartbeat.beat(url)
 
     def report(balance: Balance) -> None:
         bridge.metrics.balance.labels(balance.currency).set(float(balance.amount))
@@ -250,7 +251,7 @@ def _caretaker(bridge: Bridge) -> Caretaker:
         bridge.gateway,
         bridge.clock,
         bridge.house,
-        heartbeat=(lambda: heartbeat.beat(url)) if url else None,
+        heartbeat=beat,
         read_key=bridge.read_key,
         report_balance=report,
     )
@@ -313,7 +314,7 @@ def _needs_restart(old: Config, new: Config) -> list[str]:
     changed = {
         "server": old.server != new.server,
         "storage.url": old.storage.path != new.storage.path,
-        "mobizon.base_url": old.mobizon.base_url != new.mobizon.base_url,
+        "mobizon, but for its key,": replace(old.mobizon, api_key=new.mobizon.api_key) != new.mobizon,
         "telegram": old.telegram != new.telegram,
     }
     return [name for name, differs in changed.items() if differs]

@@ -28,7 +28,7 @@ class Caretaker:
         clock: Clock,
         house: Live[House],
         *,
-        heartbeat: Callable[[], Awaitable[object]] | None,
+        heartbeat: Callable[[], Awaitable[None]],
         read_key: Callable[[], None],
         report_balance: Callable[[Balance], None],
     ) -> None:
@@ -46,9 +46,16 @@ class Caretaker:
         """One look at everything."""
         if await self._store.read(lambda tx: tx.open_trouble("mobizon", "")):
             self._read_key()
+            await self._end_idle_trouble()
         await self._look_at_money()
-        if self._heartbeat is not None:
-            await self._heartbeat()
+        await self._heartbeat()
+
+    async def _end_idle_trouble(self) -> None:
+        """With nothing left to send no SMS will tell that Mobizon is well again; so its balance has to."""
+        now = self._clock.now()
+        idle = await self._store.read(lambda tx: tx.oldest_due(now)) is None
+        if idle and isinstance(await self._gateway.balance(), Balance):
+            await self._dispatcher.end_trouble("mobizon")
 
     async def _look_at_money(self) -> None:
         below, now = self._house.value.watch.balance_below, self._clock.now()

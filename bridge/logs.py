@@ -33,6 +33,6 @@ def set_up(level: str | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(os.environ.get("LOG_LEVEL", level or "INFO").upper())
-    # These print addresses with keys in them (httpx at INFO) or a line a beat (apscheduler).
-    for name in ("httpx", "httpcore", "apscheduler", "aiogram.event", "aiosqlite"):
+    # These print addresses with keys in them (httpx at INFO) or lines that help nobody here.
+    for name in ("httpx", "httpcore", "apscheduler", "aiogram.event", "aiosqlite", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ from typing import assert_never
 from bridge import watch
 from bridge.clock import Clock
 from bridge.domain.house import House
-from bridge.ports import Card, Chat, ChatOutcome, Closed, Later, Live, Moved, Shown, Store, Transaction, Vanished, View
+from bridge.ports import Card, Chat, ChatOutcome, Closed, Later, Live, Moved, Shown, Store, Transaction, Vanished
 from bridge.views import view_of
 
 log = logging.getLogger(__name__)
@@ -104,10 +104,3 @@ class Reporter:
                     watch.begin(tx, house, "chat_closed", text, now, subject=names[0])
             case _:
                 assert_never(outcome)
-
-
-class NoChat:
-    """The chat of a bridge without Telegram: cards are never made up to date, and nobody misses them."""
-
-    async def show(self, place: object, view: View, **_: object) -> ChatOutcome:
-        return Closed("no telegram section in the config")

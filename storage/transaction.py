@@ -64,7 +64,7 @@ class SqlTransaction:
         since = now - _SAME_DEAD_LETTER
         if self._run(sql.same_dead_letter, source=source, identity=digest, since=since).first():
             return None
-        return self._keep(source, None, {}, body, now, ReceiptState.DEAD, digest, {"why": why})
+        return self._keep(source, None, {}, body, now, ReceiptState.DEAD, digest, {"problem": why})
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
         newest_half = limit // 2

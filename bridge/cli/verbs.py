@@ -105,7 +105,7 @@ def run(
 
 @app.command()
 def demo(
-    listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where the page is.")] = None,
+    listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where it listens.")] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Keep the data here; else it is thrown away.")
     ] = None,

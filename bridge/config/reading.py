@@ -172,7 +172,6 @@ def _server(section: Section) -> ServerSettings:
         public_listen=section.get("public_listen", scalars.address),
         public_url=section.get("public_url", scalars.url),
         max_body=section.get("max_body", scalars.size, usual.max_body),
-        max_unsigned_body=section.get("max_unsigned_body", scalars.size, usual.max_unsigned_body),
         allow_plain=section.get("allow_plain", flag, usual.allow_plain),
     )
     behind_tls = (settings.public_url or "").startswith("https:")

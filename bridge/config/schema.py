@@ -83,7 +83,6 @@ _SERVER = _keys(
         "public_listen": _text("A second address that may face the internet; serves webhooks and Telegram only."),
         "public_url": _text("How the world reaches public_listen, for Telegram's webhook."),
         "max_body": _text("A larger webhook is refused; raise it for enormous groups.", default="32MiB"),
-        "max_unsigned_body": _text("How much is read before a signature is checked.", default="2MiB"),
         "allow_plain": _flag("Listening beyond this machine without TLS; put a proxy in front first."),
     },
 )
@@ -182,7 +181,9 @@ _SMS = _keys(
     {
         "max_segments": _number("How long a page may be; each segment is billed.", 1, 10),
         "typed_max_segments": _number("How long a text of /sms or the API may be.", 1, 10),
-        "alphabet": _choice("unicode keeps Cyrillic in pages at twice the price, gsm7 spells it in Latin.", *ALPHABETS),
+        "alphabet": _choice(
+            "unicode keeps Cyrillic, 70 characters a segment; gsm7 spells it in Latin, 160.", *ALPHABETS
+        ),
         "default_region": _text("The country of numbers written without one, like 8 701 000 00 01."),
         "allowed_regions": _words("The only countries an SMS goes to; default_region alone without it."),
         "confirm_above_segments": _number("Longer texts ask before they are sent.", 1, 10),
@@ -248,6 +249,9 @@ _LATER = "comes in a later version; remove it for now"
 # Keys of the finished product that this version does not know yet. None of their names has a second
 # meaning in another table, where such a key would be a plain mistake.
 LATER = {
-    **dict.fromkeys(("rotas", "storm", "rota", "page", "hmac_secret", "hmac_secret_file", "every", "route"), _LATER),
+    **dict.fromkeys(
+        ("rotas", "storm", "rota", "page", "hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
+        _LATER,
+    ),
     **dict.fromkeys(("repeat", "ack_for", "remind", "resolved_sms", "reopen_within", "deliver_within"), _ESCALATION),
 }

@@ -17,7 +17,6 @@ class ServerSettings:
     public_listen: tuple[str, int] | None = None
     public_url: str | None = None
     max_body: int = 32 * 1024 * 1024  # bytes; a storm of 10 000 alerts is 6.5 MB
-    max_unsigned_body: int = 2 * 1024 * 1024  # bytes read before a sender's signature can be checked
     allow_plain: bool = False
 
 

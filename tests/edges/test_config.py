@@ -178,7 +178,7 @@ def _with(old: str, new: str) -> str:
     return GOOD.replace(old, new, 1)
 
 
-KEYS_OF_SERVER = "there are: allow_plain, listen, max_body, max_unsigned_body, public_listen, public_url"
+KEYS_OF_SERVER = "there are: allow_plain, listen, max_body, public_listen, public_url"
 
 REFUSED = [
     # time and durations

@@ -92,5 +92,5 @@ async def test_the_same_broken_bytes_are_kept_once_an_hour(
     again = await store.write(lambda tx: tx.keep_dead_letter(source, body, "not JSON", NOW + later))
     assert (again is not None) is kept
     letter = await store.read(lambda tx: tx.receipt(number))
-    assert letter and (letter.state, letter.body, letter.result) == (ReceiptState.DEAD, b"{", {"why": "not JSON"})
+    assert letter and (letter.state, letter.body, letter.result) == (ReceiptState.DEAD, b"{", {"problem": "not JSON"})
     assert await store.read(lambda tx: tx.receipts_waiting(9)) == []

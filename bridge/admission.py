@@ -2,11 +2,12 @@
 
 The rules, in short: an incident is one group of one source on one route. A firing that we know only
 touches it; one that we do not know joins it, or opens it. A resolve is matched over every open incident
-of its group, whatever the routes say by now. What no route wants is shown in the watch chat.
+of its group, whatever the routes say by now. What no route wants is shown in the watch chat. After a long
+silence the newest webhooks are understood before the older ones: the order of receipts decides what is news.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from bridge import texts, watch
 from bridge.domain import escalation
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.house import House, SourceRules
-from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, is_stale
+from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, is_over
 from bridge.domain.notification import Notification
 from bridge.domain.routing import Route, matching
 from bridge.metrics import Metrics
@@ -30,42 +31,53 @@ class Parsed:
     problem: str = ""
 
 
-Group = tuple[str, str]  # source, group_key
 _NOWHERE = Route(name="")
+_WHOLE_GROUP = ""  # the fingerprint under which the end of a whole group is remembered
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is known of one group: open incidents by route, alerts by incident and the other way round."""
+
+    open: dict[str, Incident] = field(default_factory=dict)
+    of_incident: defaultdict[int, dict[str, AlertRecord]] = field(default_factory=lambda: defaultdict(dict))
+    of_alert: defaultdict[str, dict[int, AlertRecord]] = field(default_factory=lambda: defaultdict(dict))
+
+    def know(self, record: AlertRecord) -> None:
+        self.of_incident[record.incident_id][record.fingerprint] = record
+        self.of_alert[record.fingerprint][record.incident_id] = record
+
+    def ends(self, fingerprint: str) -> list[AlertRecord]:
+        """What ended of this alert."""
+        return [record for record in self.of_alert[fingerprint].values() if not record.is_firing]
 
 
 @dataclass(slots=True)
 class _Book:
     """What one transaction has read and is about to write. New incidents have negative ids until the end."""
 
-    open: dict[Group, dict[str, Incident]]
-    records: dict[Group, dict[tuple[int, str], AlertRecord]]
+    groups: defaultdict[tuple[str, str], _Group]  # by source and group_key
     last_seen: dict[tuple[str, str], datetime]
     opened: dict[int, Incident] = field(default_factory=dict)
     changed: dict[int, Incident] = field(default_factory=dict)
     plans: dict[int, list[Notification]] = field(default_factory=dict)
-    written: dict[tuple[int, Group, str], AlertRecord] = field(default_factory=dict)
+    written: dict[tuple[int, str, str, str], AlertRecord] = field(default_factory=dict)
     timeline: list[TimelineEntry] = field(default_factory=list)
-    ended: list[int] = field(default_factory=list)
+    ended: list[Incident] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
 
     def put(self, incident: Incident) -> None:
         """Keep an incident as it is now, new or changed."""
-        group = (incident.source, incident.group_key)
+        group = self.groups[incident.source, incident.group_key]
         if incident.is_open:
-            self.open[group][incident.route] = incident
+            group.open[incident.route] = incident
         else:
-            self.open[group].pop(incident.route, None)
+            del group.open[incident.route]
         (self.opened if incident.id < 0 else self.changed)[incident.id] = incident
 
     def note(self, record: AlertRecord) -> None:
-        group = (record.source, record.group_key)
-        self.records[group][record.incident_id, record.fingerprint] = record
-        self.written[record.incident_id, group, record.fingerprint] = record
-
-    def of(self, incident: Incident) -> list[AlertRecord]:
-        group = (incident.source, incident.group_key)
-        return [r for (number, _), r in self.records[group].items() if number == incident.id]
+        self.groups[record.source, record.group_key].know(record)
+        self.written[record.incident_id, record.source, record.group_key, record.fingerprint] = record
 
 
 class Admission:
@@ -76,7 +88,7 @@ class Admission:
 
     def admit(self, tx: Transaction, house: House, arrived: Sequence[Parsed], now: datetime) -> None:
         """Write everything that these reports cause."""
-        book = _read(tx, arrived, now)
+        book = _read(tx, arrived)
         for parsed in arrived:
             if parsed.report is None:
                 self._unreadable(tx, book, house, parsed, now)
@@ -94,7 +106,8 @@ class Admission:
     def _understand(self, book: _Book, house: House, receipt: Receipt, report: Report, now: datetime) -> None:
         for alert in report.alerts:
             self._metrics.alerts.labels(receipt.source, alert.status).inc()
-        before = book.last_seen.get((receipt.source, report.identity))
+        identity = receipt.source, report.identity
+        before = book.last_seen.get(identity)
         hearing = _Hearing(book, house, receipt, report, now)
         hearing.hear()
         self._metrics.suppressed.labels("stale").inc(hearing.stale)
@@ -102,10 +115,10 @@ class Admission:
         result: dict[str, object] = {"alerts": len(report.alerts), "incidents": hearing.touched}
         news = {"opened", "joined", "resolved"}.intersection(hearing.touched.values())
         if before is not None and not news:
-            result["repeated"] = _kind_of_repeat(house, receipt, report, now - before)
+            result["repeated"] = _kind_of_repeat(house, receipt, report, receipt.received_at - before)
             self._metrics.suppressed.labels(result["repeated"]).inc()
-        book.last_seen[receipt.source, report.identity] = now
-        book.receipts.append(replace(receipt, state=ReceiptState.UNDERSTOOD, identity=report.identity, result=result))
+        book.last_seen[identity] = max(before or receipt.received_at, receipt.received_at)
+        book.receipts.append(replace(receipt, state=ReceiptState.UNDERSTOOD, identity=identity[1], result=result))
 
 
 def _kind_of_repeat(house: House, receipt: Receipt, report: Report, since: timedelta) -> str:
@@ -120,8 +133,10 @@ class _Hearing:
 
     def __init__(self, book: _Book, house: House, receipt: Receipt, report: Report, now: datetime) -> None:
         self._book, self._house, self._receipt, self._report, self._now = book, house, receipt, report, now
-        self._group = (receipt.source, report.group_key)
-        self._paged: set[str] = set()  # with `continue`, one receipt texts a person once
+        self._at = receipt.received_at
+        self._group = book.groups[receipt.source, report.group_key]
+        self._heard = {alert.fingerprint: self._record(alert) for alert in report.alerts if alert.is_firing}
+        self._told: list[tuple[str, frozenset[str], int]] = []  # first steps: whom, of which alerts, by which incident
         self.touched: dict[int, str] = {}
         self.stale = 0
         self.told_elsewhere = 0
@@ -134,18 +149,22 @@ class _Hearing:
                     taken.setdefault(route.name, (route, note, []))[2].append(alert)
         for route, note, alerts in taken.values():
             self._fire(route, note, alerts)
-        if over := [alert for alert in self._report.alerts if not alert.is_firing]:
-            self._end(over)
+        self._end([alert for alert in self._report.alerts if not alert.is_firing])
 
     def _fire(self, route: Route, note: str, alerts: Sequence[Alert]) -> None:
-        known = list(self._book.records[self._group].values())
-        fresh = [a for a in alerts if not is_stale(a.starts_at, _of_alert(known, a), self._now)]
+        fresh = [alert for alert in alerts if not self._is_old_news(self._heard[alert.fingerprint])]
         self.stale += len(alerts) - len(fresh)
-        incident = self._book.open[self._group].get(route.name)
+        incident = self._group.open.get(route.name)
         if incident is not None:
             self._join(incident, fresh)
         elif fresh:
             self._open(route, note, fresh)
+
+    def _is_old_news(self, heard: AlertRecord) -> bool:
+        own = self._group.ends(heard.fingerprint)
+        told = max((end.receipt for end in own), default=0)
+        whole = [end for end in self._group.ends(_WHOLE_GROUP) if end.receipt > told]  # it does not name this alert
+        return any(is_over(heard, end) for end in own + whole)
 
     def _open(self, route: Route, note: str, alerts: Sequence[Alert]) -> None:
         book, now = self._book, self._now
@@ -155,7 +174,7 @@ class _Hearing:
             group_key=self._report.group_key,
             route=route.name,
             opened_at=now,
-            started_at=min((alert.starts_at for alert in alerts if alert.starts_at > NO_START), default=now),
+            started_at=min((alert.starts_at for alert in alerts if alert.starts_at > NO_START), default=self._at),
             policy=route.policy,
             chat=route.chat,
             critical=route.critical,
@@ -164,61 +183,113 @@ class _Hearing:
             note=note,
             source_url=alerts[0].source_url,
             runbook_url=alerts[0].runbook_url,
-            last_seen=now,
+            last_seen=self._at,
         )
         for alert in alerts:
-            book.note(_record(incident, alert, self._house, now))
-        incident = incident.describing(book.of(incident))
+            book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
+        incident = incident.describing(self._group.of_incident[incident.id].values())
         book.put(incident)
         self.touched[incident.id] = "opened"
         policy = self._house.policies.get(route.policy or "")
         if policy is not None:
-            expires_at = self._receipt.received_at + route.ttl if route.ttl else None
-            self._plan(incident, escalation.plan(policy, incident, now, expires_at))
+            expires_at = self._at + route.ttl if route.ttl else None
+            self._plan(incident, alerts, escalation.plan(policy, incident, now, expires_at))
 
-    def _plan(self, incident: Incident, plan: Sequence[Notification]) -> None:
-        kept = [row for row in plan if row.step > 1 or row.target not in self._paged]
-        if told := sorted({row.target for row in plan} - {row.target for row in kept}):
-            what = f"{', '.join(told)} told by another incident of the same webhook"
+    def _plan(self, incident: Incident, alerts: Sequence[Alert], plan: Sequence[Notification]) -> None:
+        """The plan, without the first SMS to whoever another incident of this webhook tells of all its alerts."""
+        about = frozenset(alert.fingerprint for alert in alerts)
+        kept: list[Notification] = []
+        told: list[str] = []
+        for row in plan:
+            teller = next((of for whom, told_of, of in self._told if whom == row.target and about <= told_of), None)
+            if row.step > 1 or teller is None:
+                kept.append(row)
+            else:
+                self._tell_for_both(teller, row)
+                told.append(row.target)
+        self._told += [(row.target, about, incident.id) for row in kept if row.step == 1]
+        self._book.plans[incident.id] = kept
+        if told:
+            what = f"{', '.join(sorted(told))} told by another incident of the same webhook"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what))
             self.told_elsewhere += len(told)
-        self._paged.update(row.target for row in kept if row.step == 1)
-        self._book.plans[incident.id] = kept
+
+    def _tell_for_both(self, teller: int, spared: Notification) -> None:
+        """One SMS stands for two: as urgent as the more urgent one, worth sending as long as the longer one.
+
+        A source cannot take it back from one of them alone: the teller has all alerts of the other, and an alert
+        ends in both at once. A person who ends the teller by hand before it left spares this SMS for both.
+        """
+        self._book.plans[teller] = [
+            replace(
+                row,
+                priority=min(row.priority, spared.priority),
+                expires_at=max(row.expires_at, spared.expires_at) if row.expires_at and spared.expires_at else None,
+            )
+            if (row.step, row.target) == (1, spared.target)
+            else row
+            for row in self._book.plans[teller]
+        ]
 
     def _join(self, incident: Incident, alerts: Sequence[Alert]) -> None:
-        book, now = self._book, self._now
-        records = {record.fingerprint: record for record in book.of(incident)}
+        known = self._group.of_incident[incident.id]
+        seen = self._seen(incident, self._report.truncated)
         joined = False
         for alert in alerts:
-            known = records.get(alert.fingerprint)
-            joined = joined or known is None or not known.is_firing or alert.starts_at > known.starts_at
-            book.note(_record(incident, alert, self._house, now))
-        seen = replace(incident, last_seen=now, truncated=self._report.truncated).describing(book.of(incident))
-        book.put(seen)
+            heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
+            before = known.get(alert.fingerprint)
+            if before is None or not before.is_firing or heard.starts_at > before.starts_at:
+                joined = True
+            elif (heard.starts_at, heard.receipt) < (before.starts_at, before.receipt):
+                continue  # an HA twin that lags behind, or an older webhook understood late
+            self._book.note(heard)
+        seen = seen.describing(known.values())
+        self._book.put(seen)
         self.touched[incident.id] = "joined" if joined else "repeated"
         if joined:
-            book.timeline.append(TimelineEntry(incident.id, now, f"{seen.firing} firing now", incident.source))
+            what = f"{seen.firing} firing now"
+            self._book.timeline.append(TimelineEntry(incident.id, self._now, what, incident.source))
 
     def _end(self, over: Sequence[Alert]) -> None:
         """Match resolves over every open incident of the group, whatever the routes say by now."""
-        whole, now = self._report.whole_group_over, self._now
-        latest = max(alert.starts_at for alert in over)
-        for incident in list(self._book.open[self._group].values()):
-            firing = {record.fingerprint: record for record in self._book.of(incident) if record.is_firing}
-            ended = [firing[a.fingerprint] for a in over if a.fingerprint in firing and _ends(a, firing[a.fingerprint])]
-            if whole:
-                ended = [record for record in firing.values() if record.starts_at <= latest or latest == NO_START]
-            for record in ended:
-                self._book.note(replace(record, status=AlertStatus.RESOLVED, ended_at=now, last_seen=now))
-            if ended or whole:
-                self._ease(replace(incident, last_seen=now, truncated=0 if whole else self._report.truncated))
-        for alert in over:
-            if not _of_alert(self._book.records[self._group].values(), alert):
-                self._book.note(_tombstone(self._receipt.source, self._report.group_key, alert, now))
+        whole = self._report.whole_group_over
+        ends = {alert.fingerprint: self._end_of(alert.fingerprint, alert.starts_at) for alert in over}
+        if whole:
+            latest = max((alert.starts_at for alert in over), default=NO_START)
+            ends[_WHOLE_GROUP] = self._end_of(_WHOLE_GROUP, latest)
+        for incident in list(self._group.open.values()):
+            firing = [record for record in self._group.of_incident[incident.id].values() if record.is_firing]
+            seen = self._seen(incident, 0 if whole else self._report.truncated)
+            ended = 0
+            for record in firing:
+                end = ends.get(record.fingerprint) or ends.get(_WHOLE_GROUP)
+                if end is not None and is_over(record, end) and not self._is_echo(end, record):
+                    self._book.note(record.ended(end))
+                    ended += 1
+            if ended or (whole and not firing):
+                self._ease(seen)
+        for end in ends.values():
+            known = self._group.ends(end.fingerprint)
+            if not any(record.starts_at >= end.starts_at and record.receipt >= end.receipt for record in known):
+                # It came without its firing: should the firing come late, it is old news.
+                before = self._group.of_alert[end.fingerprint].get(end.incident_id)
+                self._book.note(before.ended(end) if before else end)
+
+    def _is_echo(self, end: AlertRecord, record: AlertRecord) -> bool:
+        """Whether an end that is a moment too early was heard before, and so is about an earlier outbreak."""
+        early = NO_START < end.starts_at < record.starts_at
+        return early and any(known.starts_at >= end.starts_at for known in self._group.ends(end.fingerprint))
+
+    def _seen(self, incident: Incident, truncated: int) -> Incident:
+        """This incident, seen once more; a webhook understood late does not say how many the sender leaves out now."""
+        known = self._group.of_incident[incident.id].values()
+        late = any(record.receipt > self._receipt.id for record in known)
+        last_seen = max(incident.last_seen or self._at, self._at)
+        return replace(incident, last_seen=last_seen, truncated=incident.truncated if late else truncated)
 
     def _ease(self, incident: Incident) -> None:
         """Some of it ended: all of it, when nothing fires and the sender left nothing out."""
-        left = incident.describing(self._book.of(incident))
+        left = incident.describing(self._group.of_incident[incident.id].values())
         if left.firing or left.truncated:
             self._book.put(left)
             if self.touched.get(incident.id) != "joined":
@@ -226,23 +297,61 @@ class _Hearing:
             what = f"{left.firing} firing still"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what, incident.source))
         else:
-            self._book.put(left.resolve(incident.source, self._now))
+            left = left.resolve(incident.source, self._at)
+            self._book.put(left)
             self.touched[incident.id] = "resolved"
-            self._book.ended.append(incident.id)
+            self._book.ended.append(left)
+
+    def _record(self, alert: Alert) -> AlertRecord:
+        """A firing alert as it is remembered, as yet of no incident."""
+        place = texts.place(alert.labels, self._house.sms.where)
+        return AlertRecord(
+            incident_id=0,
+            source=self._receipt.source,
+            group_key=self._report.group_key,
+            fingerprint=alert.fingerprint,
+            starts_at=alert.starts_at,
+            status=AlertStatus.FIRING,
+            name=alert.name,
+            place=place,
+            fact=texts.fact(alert, place),
+            severity=alert.severity,
+            last_seen=self._at,
+            receipt=self._receipt.id,
+        )
+
+    def _end_of(self, fingerprint: str, starts_at: datetime) -> AlertRecord:
+        """That an alert ended, as it is remembered when its firing is not known; or what a whole group had by then."""
+        return AlertRecord(
+            incident_id=0,
+            source=self._receipt.source,
+            group_key=self._report.group_key,
+            fingerprint=fingerprint,
+            starts_at=starts_at,
+            status=AlertStatus.RESOLVED,
+            name="",
+            place="",
+            fact="",
+            severity="",
+            last_seen=self._at,
+            ended_at=self._at,
+            receipt=self._receipt.id,
+        )
 
 
-def _read(tx: Transaction, arrived: Sequence[Parsed], now: datetime) -> _Book:
-    groups: set[Group] = set()
+def _read(tx: Transaction, arrived: Sequence[Parsed]) -> _Book:
+    book = _Book(groups=defaultdict(_Group), last_seen={})
+    groups: set[tuple[str, str]] = set()
     identities: dict[str, set[str]] = defaultdict(set)
     for parsed in arrived:
         if parsed.report:
             groups.add((parsed.receipt.source, parsed.report.group_key))
             identities[parsed.receipt.source].add(parsed.report.identity)
-    book = _Book(open={group: {} for group in groups}, records={group: {} for group in groups}, last_seen={})
     for incident in tx.open_incidents(groups):
-        book.open[incident.source, incident.group_key][incident.route] = incident
-    for record in tx.alert_records(groups, now - STALE_WITHIN):
-        book.records[record.source, record.group_key][record.incident_id, record.fingerprint] = record
+        book.groups[incident.source, incident.group_key].open[incident.route] = incident
+    oldest = min(parsed.receipt.received_at for parsed in arrived)
+    for record in tx.alert_records(groups, oldest - STALE_WITHIN):
+        book.groups[record.source, record.group_key].know(record)
     for source, wanted in identities.items():
         book.last_seen.update({(source, key): at for key, at in tx.last_seen(source, wanted).items()})
     return book
@@ -257,10 +366,10 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         real[temporary] = next(numbers)
         rows += [replace(row, id=next(numbers), incident_id=real[temporary]) for row in book.plans.get(temporary, ())]
     opened = [replace(incident, id=real[temporary]) for temporary, incident in book.opened.items()]
+    if book.changed:
+        tx.save_incidents(book.changed.values())  # first: what ended makes room for what opens with the same key
     if opened:
         tx.add_incidents(opened)
-    if book.changed:
-        tx.save_incidents(book.changed.values())
     if book.written:
         tx.save_alerts(replace(r, incident_id=real.get(r.incident_id, r.incident_id)) for r in book.written.values())
     if rows:
@@ -281,7 +390,7 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
                     changed_at=now,
                 )
             )
-    ended = [real.get(number, number) for number in book.ended]
+    ended = {real.get(incident.id, incident.id): incident.source for incident in book.ended}
     if ended:
         tx.cancel_planned(ended, "over before it was sent", now)
         tx.bump_cards(CardKind.INCIDENT, ended, now, urgent=True)
@@ -289,16 +398,11 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.bump_cards(CardKind.INCIDENT, shown, now)
     entries = [TimelineEntry(incident.id, now, "opened", incident.source) for incident in opened]
     entries += [replace(entry, subject=real.get(entry.subject, entry.subject)) for entry in book.timeline]
-    entries += [TimelineEntry(number, now, "over", _source(book, real, number)) for number in ended]
+    entries += [TimelineEntry(number, now, "over", source) for number, source in ended.items()]
     if entries:
         tx.add_timeline(entries)
     tx.save_receipts(replace(receipt, result=_renumbered(receipt.result, real)) for receipt in book.receipts)
     tx.wake("reporter")
-
-
-def _source(book: _Book, real: dict[int, int], number: int) -> str:
-    temporary = next((t for t, r in real.items() if r == number), number)
-    return (book.opened.get(temporary) or book.changed[temporary]).source
 
 
 def _renumbered(result: object, real: dict[int, int]) -> dict[str, object]:
@@ -320,50 +424,6 @@ def _routes(house: House, receipt: Receipt, alert: Alert) -> list[tuple[Route, s
         return [(named, "")] if named else [(astray, f'no route is called "{receipt.route}"')]
     taken = [r for r in matching(house.routes, dict(alert.labels)) if not bounded or r.name in bounded]
     return [(route, "") for route in taken] or [(astray, "no route matched")]
-
-
-def _record(incident: Incident, alert: Alert, house: House, now: datetime) -> AlertRecord:
-    place = texts.place(alert.labels, house.sms.where)
-    return AlertRecord(
-        incident_id=incident.id,
-        source=incident.source,
-        group_key=incident.group_key,
-        fingerprint=alert.fingerprint,
-        starts_at=alert.starts_at,
-        status=AlertStatus.FIRING,
-        name=alert.name,
-        place=place,
-        fact=texts.fact(alert, place),
-        severity=alert.severity,
-        last_seen=now,
-    )
-
-
-def _tombstone(source: str, group_key: str, alert: Alert, now: datetime) -> AlertRecord:
-    """A resolve that came without its firing: should the firing come late, it is old news."""
-    return AlertRecord(
-        incident_id=0,
-        source=source,
-        group_key=group_key,
-        fingerprint=alert.fingerprint,
-        starts_at=alert.starts_at,
-        status=AlertStatus.RESOLVED,
-        name=alert.name,
-        place="",
-        fact="",
-        severity="",
-        last_seen=now,
-        ended_at=now,
-    )
-
-
-def _of_alert(records: Iterable[AlertRecord], alert: Alert) -> list[AlertRecord]:
-    return [record for record in records if record.fingerprint == alert.fingerprint]
-
-
-def _ends(alert: Alert, record: AlertRecord) -> bool:
-    """Whether a resolve is about this outbreak, not about an earlier one."""
-    return alert.starts_at >= record.starts_at or alert.starts_at == NO_START
 
 
 def _place(house: House, incident: Incident) -> Place | None:

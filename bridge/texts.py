@@ -86,7 +86,11 @@ def _joined(head: str, told: str) -> str:
 
 def _clock(started_at: datetime, opened_at: datetime, zone: ZoneInfo) -> str:
     """The hour it began, with the date when that was not the day it reached us."""
-    began, opened = started_at.astimezone(zone), opened_at.astimezone(zone)
+    opened = opened_at.astimezone(zone)
+    try:
+        began = started_at.astimezone(zone)
+    except OverflowError:  # the year 9999 or 1, kept before such a start was refused: no reason to page nobody
+        began = opened
     return began.strftime("%H:%M" if began.date() == opened.date() else "%d.%m %H:%M")
 
 

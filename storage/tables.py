@@ -231,6 +231,7 @@ alert = Table(
     Column("severity", Text, nullable=False),
     Column("last_seen", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("receipt", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("source", "group_key", "fingerprint", "incident_id"),
 )
 

@@ -1,6 +1,6 @@
 """An incident: the trouble people answer for, from the first firing alert to its end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,6 +9,10 @@ from bridge.domain.alert import NO_START, AlertStatus
 
 STALE_WITHIN = timedelta(minutes=5)
 """A firing this soon after its own resolve, with the same start, is an old news item, not a new outbreak."""
+
+
+ONE_OUTBREAK = timedelta(minutes=2)
+"""Two Prometheis see one outbreak begin a moment apart, and Alertmanager moves its start back when the second tells."""
 
 
 class IncidentState(StrEnum):
@@ -21,7 +25,11 @@ class IncidentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """What we remember of one alert of one incident (incident 0: a resolve that came without its firing)."""
+    """What we remember of one alert of one incident (incident 0: a resolve that came without its firing).
+
+    `receipt` is the newest webhook that told of it, `last_seen` when that was received. News is put in order by
+    these numbers: webhooks may be understood in another order, and clocks are set back.
+    """
 
     incident_id: int
     source: str
@@ -35,10 +43,22 @@ class AlertRecord:
     severity: str
     last_seen: datetime
     ended_at: datetime | None = None
+    receipt: int = 0
 
     @property
     def is_firing(self) -> bool:
         return self.status is AlertStatus.FIRING
+
+    def ended(self, end: "AlertRecord") -> "AlertRecord":
+        """Over, as `end` says; what either knows of later is kept."""
+        return replace(
+            self,
+            status=AlertStatus.RESOLVED,
+            starts_at=max(self.starts_at, end.starts_at),
+            last_seen=max(self.last_seen, end.last_seen),
+            ended_at=max(self.ended_at or end.last_seen, end.last_seen),
+            receipt=max(self.receipt, end.receipt),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +133,15 @@ PLACES_KEPT = 20
 """How many places an incident remembers by name; the rest are counted."""
 
 
-def is_stale(starts_at: datetime, known: Sequence[AlertRecord], now: datetime) -> bool:
-    """Whether a firing is old news: the same outbreak was resolved minutes ago (an HA twin lags behind).
+def is_over(firing: AlertRecord, end: AlertRecord) -> bool:
+    """Whether this end is the end of this outbreak, in whichever order we came to know of them.
 
-    A source that gives no start cannot tell one outbreak from the next; its firing is always news.
+    An end is of no outbreak that began later, a moment excepted. It ends what was received before it, and what
+    an HA twin says minutes after it of the same outbreak. A source that gives no start cannot tell one outbreak
+    from the next: there only the order of receipts counts.
     """
-    return starts_at > NO_START and any(
-        not record.is_firing
-        and record.starts_at >= starts_at
-        and record.ended_at is not None
-        and now - record.ended_at < STALE_WITHIN
-        for record in known
-    )
+    timed = NO_START not in (firing.starts_at, end.starts_at)
+    if timed and end.starts_at < firing.starts_at:
+        return firing.starts_at - end.starts_at <= ONE_OUTBREAK and end.receipt > firing.receipt
+    lags = timed and firing.fingerprint == end.fingerprint and firing.last_seen - end.last_seen < STALE_WITHIN
+    return end.receipt > firing.receipt or lags

@@ -54,11 +54,11 @@ def _alert(value: Any, path: str, group: _Group, now: datetime) -> Alert:
     labels = group.labels | reading.labels(told.get("labels"), f"{path}.labels")
     annotations = group.annotations | _optional_object(told.get("annotations"), f"{path}.annotations")
     status = reading.status(told.get("status"), f"{path}.status", otherwise=group.status)
-    ended = reading.instant(told.get("endsAt")) or now
+    ended = reading.instant(told.get("endsAt"), now) or now
     return Alert(
         fingerprint=reading.line(told.get("fingerprint"), f"{path}.fingerprint", 100) or reading.fingerprint(labels),
         status=status,
-        starts_at=reading.instant(told.get("startsAt")) or NO_START,
+        starts_at=reading.instant(told.get("startsAt"), now) or NO_START,
         name=labels.get("alertname") or "unnamed alert",
         labels=labels,
         summary=reading.words(annotations.get("summary"), f"{path}.annotations.summary"),

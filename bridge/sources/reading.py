@@ -4,14 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from bridge.domain.alert import NO_START, AlertStatus
-
-"""`starts_at` where the sender did not say. Always the same: a retry is then the same outbreak, not a newer one."""
+from bridge.domain.alert import AlertStatus
 
 LONGEST_LABEL = 1000
 LONGEST_TEXT = 4000
@@ -19,6 +17,10 @@ LONGEST_KEY = 500
 _MOST_LABELS = 100
 _LONGEST_URL = 2000
 _LONGEST_INT = 20  # digits; int() refuses 4300, and no label means a number of more than these
+
+# A start in the year 9999 has no local time in half of the world's zones, and no later outbreak could follow it.
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_FARTHEST_AHEAD = timedelta(days=1)
 
 _CONTROL = re.compile(r"[\x01-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -117,9 +119,9 @@ def status(value: Any, path: str, otherwise: AlertStatus = AlertStatus.FIRING) -
     raise PayloadError(f'{path}: "{word[:30]}"; firing or resolved would be right')
 
 
-def instant(value: Any) -> datetime | None:
-    """An RFC 3339 time, UTC where it names no zone. None for none, for Go's zero time and for what is no time:
-    an alert is not lost for its clock."""
+def instant(value: Any, received: datetime) -> datetime | None:
+    """An RFC 3339 time, UTC where it names no zone. None for none, and for what is no time: an alert is not
+    lost for its clock. Go's zero time is none, and so is what lies beyond any clock's error."""
     if not isinstance(value, str):
         return None
     try:
@@ -127,7 +129,7 @@ def instant(value: Any) -> datetime | None:
         at = read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    return at if at > NO_START else None
+    return at if _EARLIEST <= at <= received + _FARTHEST_AHEAD else None
 
 
 def url(value: Any) -> str:

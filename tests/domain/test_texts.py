@@ -103,3 +103,9 @@ def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary
 )
 def test_the_place_is_the_first_label_that_says_which_one(labels: dict[str, str], place: str) -> None:
     assert texts.place(labels, ("instance", "host", "pod", "job")) == place
+
+
+@pytest.mark.parametrize("started_at", [datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])
+@pytest.mark.parametrize("zone", ["Asia/Almaty", "America/New_York"])
+def test_no_kept_hour_keeps_a_page_from_being_made(started_at: datetime, zone: str) -> None:
+    assert texts.page(replace(DISK, started_at=started_at), SmsRules(), ZoneInfo(zone)).endswith(" #1042")

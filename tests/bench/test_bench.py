@@ -1,0 +1,34 @@
+"""The figures of `make bench` are only as good as what measures them."""
+
+import json
+
+import pytest
+
+from tests.bench.bench import free_port, percentile, program
+from tests.bench.load import load, load_elsewhere, numbered, webhook
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "answer"),
+    [([7.0], 99, 7.0), ([3.0, 1.0, 2.0], 50, 2.0), ([float(n) for n in range(1, 101)], 99, 99.0)],
+)
+def test_percentiles(values: list[float], percent: int, answer: float) -> None:
+    assert percentile(values, percent) == answer
+
+
+def test_every_webhook_is_about_an_incident_of_its_own() -> None:
+    body = webhook("critical")
+    one, other = json.loads(numbered(body, 1)), json.loads(numbered(body, 2))
+    assert one["groupKey"] != other["groupKey"]
+    assert one["alerts"][0]["fingerprint"] != other["alerts"][0]["fingerprint"]
+    assert len(numbered(body, 1)) == len(body)
+
+
+async def test_the_load_client_counts_every_answer() -> None:
+    port = free_port()
+    async with program("tests.bench.bare", str(port), port=port):
+        result = await load(port, "/webhooks/any", "info", connections=4, seconds=30, first=0, most=200)
+        elsewhere = await load_elsewhere(port, "/nowhere", "info", connections=2, first=0, most=10)
+    assert result.statuses == {202: 200}
+    assert len(result.latencies) == 200
+    assert elsewhere.statuses == {404: 10}

@@ -118,7 +118,10 @@ def spoken(name: str) -> str:
 
 def stamp(at: datetime, zone: ZoneInfo, now: datetime, *, seconds: bool = False) -> str:
     """The chat's clock; the date goes in front when it is not today's."""
-    local = at.astimezone(zone)
+    try:
+        local = at.astimezone(zone)
+    except OverflowError:  # an alert may claim to have begun at the end of time: then UTC has to do
+        local = at
     words = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
     return words if local.date() == now.astimezone(zone).date() else f"{local:%a} {local.day} {local:%b} {words}"
 

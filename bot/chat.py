@@ -1,4 +1,4 @@
-"""The Chat port on aiogram: shows a view, and sorts everything Telegram may say into five outcomes."""
+"""The Chat port on aiogram: shows a view, and sorts everything Telegram may say into six outcomes."""
 
 import logging
 from datetime import timedelta
@@ -25,7 +25,7 @@ from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPrevie
 from bot.cards import Rendered, render
 from bridge.config import TelegramSettings
 from bridge.metrics import Metrics
-from bridge.ports import ChatOutcome, Closed, Later, Moved, Place, Shown, Vanished, View
+from bridge.ports import ChatOutcome, Closed, Later, Moved, Place, Shown, Unshowable, Vanished, View
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,23 @@ _TOKEN_WAIT = timedelta(minutes=1)
 # Telegram has no error codes for these, only sentences.
 _UNCHANGED = "message is not modified"
 _GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message identifier")
+# What is wrong with a chat for every card there; any other refusal is about the one card.
+_SHUT = (
+    "chat not found",
+    "topic_closed",
+    "topic_deleted",
+    "message thread not found",
+    "not enough rights",
+    "have no rights",
+    "need administrator rights",
+    "chat_write_forbidden",
+    "chat_restricted",
+    "chat_admin_required",
+    "channel_private",
+    "peer_id_invalid",
+    "user_is_blocked",
+    "deactivated",
+)
 _BAD_URL = ("button_url_invalid", "wrong http url", "invalid http url", "inline keyboard button url")
 
 
@@ -133,10 +150,17 @@ def _sorted(error: AiogramError, message_id: int | None) -> ChatOutcome:
             return Shown(message_id)
         case TelegramBadRequest() if message_id is not None and _says(error, *_GONE):
             return Vanished()
-        case TelegramForbiddenError() | TelegramBadRequest():
-            return Closed(error.message.partition(": ")[2] or error.message)
+        case TelegramForbiddenError():
+            return Closed(_words(error))
+        case TelegramBadRequest():
+            return Closed(_words(error)) if _says(error, *_SHUT) else Unshowable(_words(error))
         case _:
             return Later(_SOON, reason_of(error))
+
+
+def _words(error: TelegramBadRequest | TelegramForbiddenError) -> str:
+    """What Telegram says, without its HTTP word in front."""
+    return error.message.partition(": ")[2] or error.message
 
 
 def _says(error: TelegramBadRequest, *sentences: str) -> bool:

@@ -59,6 +59,9 @@ class Poller:
         self._webhook_gone = False
         self._failing: dict[str, tuple[float, float]] = {}  # kind of failure → first and last seen, monotonic
         self._told: set[str] = set()
+        # What may stand in the watch chat: the process before us may have rung, and ended before it was over.
+        self._began = clock.monotonic()
+        self._may_stand = set(_CALM)
         self._wait = _FIRST_WAIT
 
     async def poll_once(self, timeout: int = 0) -> int:  # noqa: ASYNC109 - Telegram's own parameter
@@ -117,6 +120,7 @@ class Poller:
             try:
                 await self._dispatcher.begin_trouble("telegram", kind, words, by_sms=True)
                 self._told.add(kind)
+                self._may_stand.add(kind)
             except NotStored:
                 log.error("a trouble could not be kept", extra={"reason": words})
         return wait
@@ -124,8 +128,12 @@ class Poller:
     async def _recovered(self) -> None:
         self._wait = _FIRST_WAIT
         now = self._clock.monotonic()
-        for kind in [kind for kind, (_, last) in self._failing.items() if now - last >= _CALM[kind]]:
-            if kind in self._told:
+        for kind, calm in _CALM.items():
+            _, last = self._failing.get(kind, (self._began, self._began))
+            if now - last < calm:
+                continue
+            if kind in self._may_stand:
                 await self._dispatcher.end_trouble("telegram", kind)
-                self._told.discard(kind)
-            del self._failing[kind]
+            self._may_stand.discard(kind)
+            self._told.discard(kind)
+            self._failing.pop(kind, None)

@@ -53,14 +53,18 @@ _EVERY = {
     "timers": timedelta(seconds=5),
     "caretaker": timedelta(minutes=1),
 }
-_LAST_WORDS = timedelta(seconds=25)
-"""How long a stop waits for what is on the wire."""
+_VITAL = {"intake", "sender", "tracker", "reporter"}
+"""The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
+_TALKING = {"reporter", "bot"}
+"""The ticks that a stop may interrupt: what Telegram did not answer is said or asked again."""
+_LAST_WORDS = 25.0
+"""How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
 _WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
 @dataclass(slots=True)
 class Bridge:
-    """Everything, built and listening; nothing beats yet. `ports` are those really bound."""
+    """Everything, built and listening; it beats once it has a `ticker`. `ports` are those really bound."""
 
     config: Live[Config]
     house: Live[House]
@@ -75,6 +79,7 @@ class Bridge:
     config_file: Path | None = None
     bot: "TelegramBot | None" = None
     ticks: list[Tick] = field(default_factory=list)
+    ticker: Ticker | None = None
     ports: list[int] = field(default_factory=list)
 
     async def reload(self) -> list[str]:
@@ -87,14 +92,14 @@ class Bridge:
             self.metrics.reload_good.set(0)
             log.error("the new config is refused, the old one stays:\n%s", error)
             text = f"the new config is refused, the old one stays: {len(error.problems)} problems, run check-config"
-            await self.dispatcher.begin_trouble("config", "", text)
+            await _if_it_can_be_kept(self.dispatcher.begin_trouble("config", "", text))
             return error.problems
         self.metrics.reload_good.set(1)
         for name in _needs_restart(self.config.value, config):
             log.warning("%s changed: that takes a restart", name)
         self.config.value, self.house.value = config, config.house
         self.gateway.set_key(config.mobizon.api_key)
-        await self.dispatcher.end_trouble("config")
+        await _if_it_can_be_kept(self.dispatcher.end_trouble("config"))
         log.info("config read again")
         return []
 
@@ -110,6 +115,10 @@ class Bridge:
         except NotStored as error:
             return f"the database cannot be written: {error}"
         return None
+
+    def stuck(self) -> set[str]:
+        """The vital ticks that end no run well any more; before they beat nobody knows."""
+        return _VITAL & self.ticker.stuck() if self.ticker else set()
 
     def read_key(self) -> None:
         """Mobizon refused the key: whoever mends the file has done everything there is to do."""
@@ -136,6 +145,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
         await outbox.recover()
+        await dispatcher.end_trouble("config")  # we started from a good one
         bridge = Bridge(
             config=live,
             house=house,
@@ -169,6 +179,7 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
     ticker = Ticker(bridge.ticks, _EVERY, bridge.clock, bridge.metrics)
     bridge.store.on_commit(ticker.wake)
     bridge.sender.on_free = lambda: ticker.wake(["sender"])
+    bridge.ticker = ticker
     talking = asyncio.create_task(_talk(bridge), name="telegram")
     await _say_hello(bridge)
     ticker.start()
@@ -177,8 +188,10 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
     finally:
         talking.cancel()  # what it fetched and did not keep, Telegram gives again
         await asyncio.wait({talking})
-        await ticker.stop()
-        await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=_LAST_WORDS.total_seconds())
+        began = bridge.clock.monotonic()
+        await ticker.stop(interrupt=_TALKING, within=_LAST_WORDS)
+        left = _LAST_WORDS - (bridge.clock.monotonic() - began)
+        await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=max(0.0, left))
 
 
 async def run(config_file: Path) -> None:
@@ -199,6 +212,14 @@ async def run(config_file: Path) -> None:
                 await bridge.reload()
             again.cancel()
         log.info("stopping: what is on the wire is finished first")
+
+
+async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
+    """A full disk must not end the bridge over a message about it."""
+    try:
+        await told
+    except NotStored as error:
+        log.error("the watch chat could not be told: %s", error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +272,7 @@ def _caretaker(bridge: Bridge) -> Caretaker:
         bridge.gateway,
         bridge.clock,
         bridge.house,
+        stuck=bridge.stuck,
         heartbeat=beat,
         read_key=bridge.read_key,
         report_balance=report,

@@ -1,7 +1,7 @@
-"""Tick: once a minute the bridge looks after itself: its heartbeat, its key, its money."""
+"""Tick: once a minute the bridge looks after itself: its ticks, its key, its money, its heartbeat."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,7 +16,10 @@ _MONEY_EVERY = timedelta(minutes=10)
 
 
 class Caretaker:
-    """`heartbeat` calls the address outside; `read_key` reads the key file again after Mobizon refused the key."""
+    """`heartbeat` calls the address outside, but not while `stuck` names a tick that ends no run well any more.
+
+    `read_key` reads the key file again after Mobizon refused the key.
+    """
 
     name = "caretaker"
 
@@ -28,6 +31,7 @@ class Caretaker:
         clock: Clock,
         house: Live[House],
         *,
+        stuck: Callable[[], Collection[str]],
         heartbeat: Callable[[], Awaitable[None]],
         read_key: Callable[[], None],
         report_balance: Callable[[Balance], None],
@@ -37,6 +41,7 @@ class Caretaker:
         self._gateway = gateway
         self._clock = clock
         self._house = house
+        self._stuck = stuck
         self._heartbeat = heartbeat
         self._read_key = read_key
         self._report_balance = report_balance
@@ -44,11 +49,23 @@ class Caretaker:
 
     async def run(self) -> None:
         """One look at everything."""
+        stuck = self._stuck()
+        await self._tell_of_ticks(stuck)
         if await self._store.read(lambda tx: tx.open_trouble("mobizon", "")):
             self._read_key()
             await self._end_idle_trouble()
         await self._look_at_money()
-        await self._heartbeat()
+        if not stuck:
+            await self._heartbeat()
+
+    async def _tell_of_ticks(self, stuck: Collection[str]) -> None:
+        for name in stuck:
+            log.error("the %s tick has not ended well for minutes; no heartbeat until it does", name)
+            text = f"the {name} of this bridge does not work any more: look at its log, then restart it"
+            await self._dispatcher.begin_trouble("tick", name, text, by_sms=True)
+        for trouble in await self._store.read(lambda tx: tx.open_troubles()):
+            if trouble.kind == "tick" and trouble.subject not in stuck:
+                await self._dispatcher.end_trouble("tick", trouble.subject)
 
     async def _end_idle_trouble(self) -> None:
         """With nothing left to send no SMS will tell that Mobizon is well again; so its balance has to."""

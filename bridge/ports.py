@@ -282,6 +282,13 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unshowable:
+    """The chat is open, but it does not take this card as it is: too long, a button it dislikes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """The group became a supergroup and lives under this id now."""
 
@@ -293,7 +300,7 @@ class Vanished:
     """The message to edit is gone or may not be edited any more; a new one is needed."""
 
 
-ChatOutcome = Shown | Later | Closed | Moved | Vanished
+ChatOutcome = Shown | Later | Closed | Unshowable | Moved | Vanished
 
 
 class Chat(Protocol):
@@ -607,8 +614,11 @@ class Transaction(Protocol):
         """What these cards show has changed."""
         ...
 
-    def cards_behind(self, now: datetime, limit: int) -> list[Card]:
-        """Behind, not closed, and past their retry_at: rings, then new ones, then urgent edits, then others."""
+    def cards_behind(self, now: datetime, limit: int, leave_out: Collection[int] = ()) -> list[Card]:
+        """Behind, not closed, and past their retry_at: rings, then new ones, then urgent edits, then others.
+
+        Cards of the chats to `leave_out` (by id) are not looked at.
+        """
         ...
 
     def save_card(self, card: Card) -> None:
@@ -642,7 +652,10 @@ class Transaction(Protocol):
 
     # timers
     def set_timer(self, timer: Timer) -> None: ...
-    def drop_timer(self, kind: str, subject: str) -> None: ...
+    def drop_timer(self, kind: str, subject: str, due_at: datetime | None = None) -> bool:
+        """Whether it was there to drop; with `due_at`, only while it is still due then."""
+        ...
+
     def timers_due(self, now: datetime, limit: int) -> list[Timer]: ...
 
     def next_due(self) -> dict[str, datetime]:

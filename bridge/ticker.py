@@ -5,7 +5,6 @@ the commit hook only set the event, so no beat is lost while a run is on and no 
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -18,6 +17,9 @@ from bridge.clock import Clock
 from bridge.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+_STUCK = 120.0  # seconds; a run that fails or takes longer than this is nobody's passing trouble
+_MANNERS = 5.0  # seconds that a stop waits for those it may interrupt
 
 
 class Tick(Protocol):
@@ -40,7 +42,8 @@ class Ticker:
         self._metrics = metrics
         self._events = {tick.name: asyncio.Event() for tick in ticks}
         self._stopping = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._last_good: dict[str, float] = {}  # by tick name, monotonic; from the start on
         # A late or overlapping beat costs nothing here: it only sets an event that is set already.
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
@@ -56,19 +59,41 @@ class Ticker:
         """Beat from now on; every tick runs once at the start."""
         for tick in self._ticks:
             self._events[tick.name].set()
-            self._tasks.append(asyncio.create_task(self._beat(tick), name=f"tick {tick.name}"))
+            self._last_good[tick.name] = self._clock.monotonic()
+            self._tasks[tick.name] = asyncio.create_task(self._beat(tick), name=f"tick {tick.name}")
             trigger = IntervalTrigger(seconds=self._every[tick.name].total_seconds(), timezone="UTC")
             self._scheduler.add_job(self.wake, trigger, args=[[tick.name]], id=tick.name)
         self._scheduler.start()
 
-    async def stop(self) -> None:
-        """No new runs; the running ones finish first."""
+    def stuck(self) -> set[str]:
+        """Ticks that have not ended a run well for two minutes, by name; none before the start."""
+        now = self._clock.monotonic()
+        return {name for name, good in self._last_good.items() if now - good >= _STUCK}
+
+    async def stop(self, *, interrupt: Collection[str] = (), within: float) -> None:
+        """No new runs; those that run may finish `within` so many seconds, ticks to `interrupt` within five."""
         self._stopping = True
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self.wake(list(self._events))
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks)
+        await self._leave(list(self._tasks.values()), _MANNERS)
+        for name in self._tasks.keys() & set(interrupt):
+            self._tasks[name].cancel()
+        await self._leave(list(self._tasks.values()), within - _MANNERS)
+        for name, task in self._tasks.items():
+            if task.cancel():
+                log.error("the %s tick did not end in time and was interrupted", name)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _leave(self, tasks: Collection[asyncio.Task[None]], seconds: float) -> None:
+        """Wait for these to end, at most so long."""
+        if not tasks:
+            return
+        ended = asyncio.create_task(asyncio.wait(tasks))
+        late = asyncio.create_task(self._clock.wait(seconds))
+        await asyncio.wait({ended, late}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (ended, late):
+            waiting.cancel()
 
     async def _beat(self, tick: Tick) -> None:
         event = self._events[tick.name]
@@ -87,5 +112,6 @@ class Ticker:
         except Exception:
             log.exception("the %s tick failed", tick.name)
         else:
+            self._last_good[tick.name] = self._clock.monotonic()
             self._metrics.tick_success.labels(tick.name).set(self._clock.now().timestamp())
         self._metrics.tick_seconds.labels(tick.name).observe(self._clock.monotonic() - began)

@@ -1,13 +1,19 @@
 """Tick: every due time that is not an SMS, a question to the gateway or a card; it only calls the door."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
-from bridge.ports import Store, Timer
+from bridge.ports import NotStored, Store, Timer, Transaction
 from bridge.watch import TROUBLE_OVER
 
+log = logging.getLogger(__name__)
+
 _A_ROUND = 100
+_RING_AGAIN = timedelta(minutes=5)
 
 
 class Timers:
@@ -28,8 +34,29 @@ class Timers:
         now = self._clock.now()
         while due := await self._store.read(lambda tx: tx.timers_due(now, _A_ROUND)):
             for timer in due:
-                await self._ring[timer.kind](timer.subject)
-                await self._drop(timer)
+                rang = await self._rang(timer)
+                await self._settle(timer, None if rang else replace(timer, due_at=now + _RING_AGAIN))
 
-    async def _drop(self, timer: Timer) -> None:
-        await self._store.write(lambda tx: tx.drop_timer(timer.kind, timer.subject))
+    async def _rang(self, timer: Timer) -> bool:
+        """Ring it; False: it broke, and has to ring again. No timer may hold up the others."""
+        ring = self._ring.get(timer.kind)
+        if ring is None:  # of a newer version, before a downgrade
+            log.error("a timer of an unknown kind is dropped", extra={"kind": timer.kind})
+            return True
+        try:
+            await ring(timer.subject)
+        except NotStored:
+            raise
+        except Exception:
+            log.exception("a timer broke while it rang", extra={"kind": timer.kind})
+            return False
+        return True
+
+    async def _settle(self, timer: Timer, again: Timer | None) -> None:
+        """Drop it, or put it off; what was set anew while it rang stays as it was set."""
+
+        def settle(tx: Transaction) -> None:
+            if tx.drop_timer(timer.kind, timer.subject, timer.due_at) and again is not None:
+                tx.set_timer(again)
+
+        await self._store.write(settle)

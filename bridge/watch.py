@@ -78,6 +78,7 @@ def _text_people(tx: Transaction, house: House, text: str, now: datetime) -> Non
             alphabet=size.alphabet,
             segments=size.segments,
             validity=house.sms.page_validity,
+            expires_at=now + _WORTH_TELLING,
             asked_by=WATCH,
         )
         for number, name in zip(tx.numbers(len(house.watch.notify)), house.watch.notify, strict=True)
@@ -87,8 +88,9 @@ def _text_people(tx: Transaction, house: House, text: str, now: datetime) -> Non
 
 TROUBLE_OVER = "trouble_over"
 """The timer that ends a passing trouble; its subject is kind:subject."""
-_PASSING = {"source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "chat_moved", "chat_closed"}
+_PASSING = {"source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "chat_moved", "card"}
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
+_WORTH_TELLING = timedelta(minutes=15)  # an SMS that waited longer tells of a trouble that may be long over
 
 WATCH = "watch"
 """Who "asked" for an SMS about the bridge itself."""

@@ -312,7 +312,11 @@ bump_cards: Update = (
 )
 cards_behind: Select[Any] = (
     select(card)
-    .where(card_behind, or_(card.c.retry_at.is_(None), card.c.retry_at <= _now))
+    .where(
+        card_behind,
+        or_(card.c.retry_at.is_(None), card.c.retry_at <= _now),
+        card.c.chat_id.not_in(_listed("leave_out")),
+    )
     .order_by(
         case((and_(card.c.shown == 0, card.c.ring), 0), (card.c.shown == 0, 1), (card.c.urgent, 2), else_=3),
         card.c.changed_at,
@@ -397,8 +401,11 @@ finish_update: Update = (
 # --- timers --------------------------------------------------------------------------------------------
 
 set_timer: Insert = _upsert(timer)
+_seen = bindparam("seen", type_=Instant())
 drop_timer: Delete = delete(timer).where(
-    timer.c.kind == bindparam("of_kind"), timer.c.subject == bindparam("of_subject")
+    timer.c.kind == bindparam("of_kind"),
+    timer.c.subject == bindparam("of_subject"),
+    or_(_seen.is_(None), timer.c.due_at == _seen),
 )
 timers_due: Select[Any] = (
     select(timer).where(timer.c.due_at <= _now).order_by(timer.c.due_at, timer.c.kind, timer.c.subject).limit(_limit)

@@ -241,8 +241,9 @@ class SqlTransaction:
     def bump_cards(self, kind: CardKind, subjects: Collection[int], now: datetime, *, urgent: bool = False) -> None:
         self._run(sql.bump_cards, card_kind=kind, subjects=list(subjects), now=now, at_once=urgent)
 
-    def cards_behind(self, now: datetime, limit: int) -> list[Card]:
-        return self._all(_card, sql.cards_behind, now=now, limit=limit)
+    def cards_behind(self, now: datetime, limit: int, leave_out: Collection[int] = ()) -> list[Card]:
+        # No chat is 0; an empty list would become a subquery.
+        return self._all(_card, sql.cards_behind, now=now, limit=limit, leave_out=[0, *leave_out])
 
     def save_card(self, card: Card) -> None:
         self._run(
@@ -314,8 +315,8 @@ class SqlTransaction:
     def set_timer(self, timer: Timer) -> None:
         self._run(sql.set_timer, **_values(tables.timer, timer))
 
-    def drop_timer(self, kind: str, subject: str) -> None:
-        self._run(sql.drop_timer, of_kind=kind, of_subject=subject)
+    def drop_timer(self, kind: str, subject: str, due_at: datetime | None = None) -> bool:
+        return self._run(sql.drop_timer, of_kind=kind, of_subject=subject, seen=due_at).rowcount == 1
 
     def timers_due(self, now: datetime, limit: int) -> list[Timer]:
         return self._all(Timer, sql.timers_due, now=now, limit=limit)

@@ -150,7 +150,8 @@ class Door(Dispatcher):
         self.moved.append((old_chat_id, new_chat_id))
 
     async def end_trouble(self, kind: str, subject: str = "") -> None:
-        self.over.append((kind, subject))
+        if self.troubles.pop((kind, subject), None):
+            self.over.append((kind, subject))
 
 
 @dataclass

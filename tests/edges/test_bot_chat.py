@@ -10,7 +10,18 @@ from bot.chat import TelegramChat, open_bot
 from bridge.config import TelegramSettings
 from bridge.domain.secret import Secret
 from bridge.metrics import Metrics
-from bridge.ports import ChatOutcome, Closed, IncidentView, Later, Moved, NoteView, Place, Shown, Vanished
+from bridge.ports import (
+    ChatOutcome,
+    Closed,
+    IncidentView,
+    Later,
+    Moved,
+    NoteView,
+    Place,
+    Shown,
+    Unshowable,
+    Vanished,
+)
 from tests.edges.bot_scene import ALMATY, FORUM, OPS, a_scene
 from tests.edges.test_cards import an_incident
 from tests.fakes import START
@@ -63,6 +74,14 @@ async def test_foreign_text_is_shown_as_it_is(text: str) -> None:
         assert "parse_mode" not in scene.telegram.requests[-1][1]
 
 
+async def test_a_link_that_telegram_dislikes_to_the_last_costs_the_card_and_not_the_chat() -> None:
+    disliked = "Bad Request: BUTTON_URL_INVALID"
+    async with aioresponses_of(
+        ("sendMessage", 400, {"description": disliked}), ("sendMessage", 400, {"description": disliked})
+    ) as chat:
+        assert await chat.show(Place(OPS), NoteView("hello")) == Unshowable("BUTTON_URL_INVALID")
+
+
 async def test_a_link_that_telegram_dislikes_does_not_cost_the_card() -> None:
     async with aioresponses_of(
         ("sendMessage", 400, {"description": "Bad Request: BUTTON_URL_INVALID"}),
@@ -84,6 +103,10 @@ async def test_a_link_that_telegram_dislikes_does_not_cost_the_card() -> None:
             "Bad Request: not enough rights to send text messages to the chat",
             Closed("not enough rights to send text messages to the chat"),
         ),
+        (400, "Bad Request: message thread not found", Closed("message thread not found")),
+        (400, "Bad Request: message is too long", Unshowable("message is too long")),
+        (400, "Bad Request: BUTTON_DATA_INVALID", Unshowable("BUTTON_DATA_INVALID")),
+        (400, "Bad Request: something new", Unshowable("something new")),
         (401, "Unauthorized", Later(timedelta(minutes=1), "Telegram refuses our token", whole_bot=True)),
         (500, "Internal Server Error", Later(timedelta(seconds=5), "Telegram cannot be reached (TelegramServerError)")),
     ],

@@ -125,6 +125,17 @@ async def test_another_poller_rings_after_half_a_minute_and_is_over_when_it_is_g
         assert scene.door.over == [("telegram", "conflict")]
 
 
+async def test_what_rang_before_a_restart_is_over_with_the_first_good_answers_after_it() -> None:
+    async with a_scene() as scene:
+        scene.door.troubles = {("telegram", "down"): "away", ("telegram", "conflict"): "another one"}
+        await scene.bot.poller.poll_patiently(0)
+        assert scene.door.over == [("telegram", "down")]
+
+        scene.clock.advance(60)
+        await scene.bot.poller.poll_patiently(0)
+        assert scene.door.over == [("telegram", "down"), ("telegram", "conflict")]
+
+
 @pytest.mark.parametrize("fault", ["is_down", "hangs_up"])
 async def test_telegram_away_rings_by_sms_too_and_is_over_with_the_first_answer(fault: str) -> None:
     async with a_scene() as scene:

@@ -1,14 +1,15 @@
 """Cards: a view and its exact words, and the laws that hold for all of them."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cards import LONGEST, Button, clip, length, question_data, render
+from bot.cards import LONGEST, Button, clip, length, question_data, render, stamp
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
@@ -315,3 +316,24 @@ def test_clipping_keeps_the_beginning_and_never_breaks_a_sign(text: str) -> None
 )  # fmt: skip
 def test_spans_are_said_as_people_say_them(seconds: int, words: str) -> None:
     assert length(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("at", "zone", "words"),
+    [
+        (
+            datetime(9999, 12, 31, 23, 59, tzinfo=UTC),
+            "Asia/Almaty",
+            "Fri 31 Dec 23:59",
+        ),  # in UTC: that evening has no Almaty
+        (datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "America/New_York", "Fri 31 Dec 18:59"),
+        (datetime(1, 1, 1, tzinfo=UTC), "America/New_York", "Mon 1 Jan 00:00"),  # in UTC
+    ],
+)
+def test_the_first_and_the_last_instant_have_a_stamp(at: datetime, zone: str, words: str) -> None:
+    assert stamp(at, ZoneInfo(zone), START) == words
+
+
+@given(at=st.datetimes(timezones=st.just(UTC)))
+def test_every_instant_has_a_stamp(at: datetime) -> None:
+    assert stamp(at, ALMATY, START)

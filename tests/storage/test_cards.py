@@ -98,6 +98,13 @@ async def test_a_card_waits_for_its_retry_and_a_closed_one_for_ever(
     assert await subjects_behind(store) == ([1] if behind else [])
 
 
+async def test_cards_of_chats_that_had_their_share_are_left_out(store: Store) -> None:
+    await store.write(lambda tx: tx.add_card(card(1, chat_id=-1001)))
+    await store.write(lambda tx: tx.add_card(card(2, chat_id=-1002)))
+    left = await store.read(lambda tx: tx.cards_behind(NOW, 9, [-1001]))
+    assert [c.subject for c in left] == [2]
+
+
 async def test_a_change_that_comes_while_a_card_is_being_shown_is_not_lost(store: Store) -> None:
     await store.write(lambda tx: tx.add_card(card(1)))
     (taken,) = await store.read(lambda tx: tx.cards_behind(NOW, 1))

@@ -305,6 +305,15 @@ async def test_a_timer_has_one_due_time(store: Store) -> None:
     assert await store.read(lambda tx: tx.timers_due(NOW, 9)) == due[1:]
 
 
+async def test_a_timer_set_anew_is_not_dropped_for_the_time_it_had_before(store: Store) -> None:
+    anew = Timer("ring", "1", NOW + HOUR)
+    await store.write(lambda tx: tx.set_timer(anew))
+    assert not await store.write(lambda tx: tx.drop_timer("ring", "1", NOW))
+    assert await store.read(lambda tx: tx.timers_due(NOW + HOUR, 9)) == [anew]
+    assert await store.write(lambda tx: tx.drop_timer("ring", "1", NOW + HOUR))
+    assert await store.read(lambda tx: tx.timers_due(NOW + HOUR, 9)) == []
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(at=st.datetimes(timezones=st.timezones()))
 async def test_every_instant_is_read_back_exactly(store: Store, at: datetime) -> None:

@@ -150,7 +150,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             config_file=config_file,
         )
         bridge.ticks += [
-            Intake(store, dispatcher, _parse, house),
+            Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
             Tracker(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),

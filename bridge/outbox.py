@@ -69,7 +69,7 @@ class Outbox:
             return []
         incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
         installation = tx.meta("installation") or ""
-        budget = _Budget(house.limits, tx.spent(now - house.limits.longest), now)
+        budget = _Budget(tx, house.limits, now)
         claimed, pairs = [], []
         for row in rows:
             ready = _ready(row, incidents.get(row.incident_id or 0), house, now)
@@ -78,13 +78,14 @@ class Outbox:
                 ready = replace(row, due_at=opens, reason="a limit is reached (limits in the config)")
             elif ready.state is State.PLANNED:
                 ready = _leaving(ready, installation, now)
-                assert ready.number is not None and ready.segments is not None
-                budget.reserve(Spent(ready.number.e164, now, ready.segments))
+                budget.reserve(ready)
                 claimed.append(ready)
             pairs.append((ready, row))
         kept = tx.save_notifications(pairs)
         mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
         stopped = [ready for ready, _ in pairs if ready.id in mine and ready.state is not State.SENDING]
+        if len(claimed) < len(rows):
+            tx.wake("sender")  # others may be due behind those that do not leave
         for ready in stopped:
             self._tell(tx, house, ready, now)
         return [row for row in claimed if row.id in mine]
@@ -328,43 +329,39 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
 
 
 class _Budget:
-    """What the limits still allow in one claim. Summed once, however many rows ask."""
+    """What the limits still allow in one claim.
 
-    def __init__(self, limits: Limits, spent: list[Spent], now: datetime) -> None:
+    The sends of a window are added up by the database; one by one they are only read once a limit is reached.
+    """
+
+    def __init__(self, tx: Transaction, limits: Limits, now: datetime) -> None:
+        self._tx = tx
         self._limits = limits
-        self._spent = spent
         self._now = now
-        # By length of window: segments by number, and of all numbers.
-        self._used = {w.length: _used(spent, now - w.length) for w in (*limits.per_person, *limits.total)}
+        self._claimed: list[Spent] = []
+        lengths = {window.length for window in (*limits.per_person, *limits.total)}
+        self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
 
     def opens_at(self, row: Notification) -> datetime | None:
         """When the limits let this one out; None: now."""
         assert row.number is not None and row.segments is not None
-        limits, number = self._limits, row.number.e164
-        total = limits.typed_total if row.priority is Priority.TYPED else limits.total
-        used = [(w, self._used[w.length][number]) for w in limits.per_person]
-        used += [(w, self._used[w.length].total()) for w in total]
-        if all(segments + min(row.segments, w.segments) <= w.segments for w, segments in used):
+        number, per_person = row.number.e164, self._limits.per_person
+        total = self._limits.typed_total if row.priority is Priority.TYPED else self._limits.total
+        used = [(window, self._reserved[window.length][number]) for window in per_person]
+        used += [(window, self._reserved[window.length].total()) for window in total]
+        if all(segments + min(row.segments, window.segments) <= window.segments for window, segments in used):
             return None
-        theirs = [s for s in self._spent if s.number == number]
-        waits = [
-            opens_at(theirs, limits.per_person, row.segments, self._now),
-            opens_at(self._spent, total, row.segments, self._now),
-        ]
+        spent = self._tx.spent(self._now - self._limits.longest) + self._claimed
+        theirs = [s for s in spent if s.number == number]
+        waits = [opens_at(theirs, per_person, row.segments, self._now), opens_at(spent, total, row.segments, self._now)]
         return max((wait for wait in waits if wait), default=None)
 
-    def reserve(self, spent: Spent) -> None:
-        self._spent.append(spent)
-        for used in self._used.values():
-            used[spent.number] += spent.segments
-
-
-def _used(spent: Sequence[Spent], since: datetime) -> Counter[str]:
-    used: Counter[str] = Counter()
-    for s in spent:
-        if s.at > since:
-            used[s.number] += s.segments
-    return used
+    def reserve(self, row: Notification) -> None:
+        """This one goes out now."""
+        assert row.number is not None and row.segments is not None
+        self._claimed.append(Spent(row.number.e164, self._now, row.segments))
+        for reserved in self._reserved.values():
+            reserved[row.number.e164] += row.segments
 
 
 def _leaving(row: Notification, installation: str, now: datetime) -> Notification:

@@ -580,6 +580,10 @@ class Transaction(Protocol):
         """Segments reserved since then: rows claimed and not released."""
         ...
 
+    def reserved(self, after: datetime) -> dict[str, int]:
+        """What was `spent` after then, added up by number."""
+        ...
+
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         """Whether a typed SMS from this chat has gone to this number before."""
         ...

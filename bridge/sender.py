@@ -27,20 +27,22 @@ class Sender:
         self._clock = clock
         self._slots = slots
         self._paused_until: datetime | None = None
+        self._on_the_wire = 0
         self.in_flight: set[asyncio.Task[None]] = set()
         self.on_free = _nobody
 
     async def run(self) -> None:
         """Until nothing is due or every slot is taken."""
-        await self._outbox.expire_leases()
         while free := self._free():
             claimed = await self._outbox.claim(free)
             for row in claimed:
+                self._on_the_wire += 1
                 task = asyncio.create_task(self._send(row), name=f"send {row.id}")
                 self.in_flight.add(task)
                 task.add_done_callback(self._done)
-            if not claimed:
-                return
+            if len(claimed) < free:
+                break
+        await self._outbox.expire_leases()
 
     async def drain(self) -> None:
         """Wait until what is on the wire is answered and recorded."""
@@ -51,10 +53,20 @@ class Sender:
         """How many may be claimed now; one as a probe while the gateway cannot be used."""
         now = self._clock.now()
         if self._paused_until is not None:
-            return 1 if now >= self._paused_until and not self.in_flight else 0
-        return self._slots - len(self.in_flight)
+            return 1 if now >= self._paused_until and not self._on_the_wire else 0
+        return self._slots - self._on_the_wire
 
     async def _send(self, row: Notification) -> None:
+        try:
+            outcome = await self._asked(row)
+        finally:
+            # Free before its answer is on disk: the next claim shares the answer's commit, or fails with it.
+            self._on_the_wire -= 1
+            self.on_free()
+        while not await self._recorded(row, outcome):
+            await self._clock.wait(_RECORD_AGAIN)
+
+    async def _asked(self, row: Notification) -> SendOutcome:
         assert row.number is not None and row.text is not None and row.reference is not None
         assert row.lease_until is not None
         outgoing = Outgoing(
@@ -74,8 +86,7 @@ class Sender:
             self._paused_until = self._clock.now() + pause if pause else None
         else:
             self._paused_until = None
-        while not await self._recorded(row, outcome):
-            await self._clock.wait(_RECORD_AGAIN)
+        return outcome
 
     async def _recorded(self, row: Notification, outcome: SendOutcome) -> bool:
         """Whether the answer is on disk; it is held in memory while the database cannot take it."""
@@ -91,7 +102,6 @@ class Sender:
         if not task.cancelled() and (error := task.exception()):
             # The row stays `sending` until its lease runs out, and is uncertain then.
             log.error("a send could not be recorded", exc_info=error)
-        self.on_free()
 
 
 def _nobody() -> None:

@@ -223,11 +223,18 @@ poll_now: Update = (
 )
 by_message_id: Select[Any] = select(notification).where(notification.c.message_id.in_(_listed("message_ids")))
 # What counts against the limits: claimed, and neither refused nor known not to have left.
-spent: Select[Any] = select(notification.c.number, notification.c.claimed_at, notification.c.segments).where(
-    notification.c.claimed_at >= bindparam("since"),
+_reserved = and_(
     notification.c.state.in_([State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
     notification.c.number.is_not(None),
     notification.c.segments.is_not(None),
+)
+spent: Select[Any] = select(notification.c.number, notification.c.claimed_at, notification.c.segments).where(
+    notification.c.claimed_at >= bindparam("since"), _reserved
+)
+reserved: Select[Any] = (
+    select(notification.c.number, func.sum(notification.c.segments))
+    .where(notification.c.claimed_at > bindparam("after"), _reserved)
+    .group_by(notification.c.number)
 )
 # Whether this number is new to this chat; pages do not count, nobody typed their number.
 was_sent_to: Select[Any] = (

@@ -306,7 +306,16 @@ Index(
     sqlite_where=_page,
     postgresql_where=_page,
 )
-Index("notification_claimed", notification.c.claimed_at, sqlite_where=_claimed, postgresql_where=_claimed)
+# All that the limits ask of a row, so that an hour of them is added up from the index alone.
+Index(
+    "notification_claimed",
+    notification.c.claimed_at,
+    notification.c.state,
+    notification.c.number,
+    notification.c.segments,
+    sqlite_where=_claimed,
+    postgresql_where=_claimed,
+)
 Index("notification_number", notification.c.number, sqlite_where=_numbered, postgresql_where=_numbered)
 Index("notification_cause", notification.c.cause, unique=True)
 # A message id that we know is never adopted twice.

@@ -68,9 +68,11 @@ class SqlTransaction:
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
         newest_half = limit // 2
-        oldest = self._all(Receipt, sql.oldest_waiting, limit=limit - newest_half)
-        after = oldest[-1].id if oldest else 0
-        newest = self._all(Receipt, sql.newest_waiting, after=after, limit=newest_half)
+        oldest_half = limit - newest_half
+        oldest = self._all(Receipt, sql.oldest_waiting, limit=oldest_half)
+        if len(oldest) < oldest_half:
+            return oldest
+        newest = self._all(Receipt, sql.newest_waiting, after=oldest[-1].id, limit=newest_half)
         return oldest + newest[::-1]
 
     def save_receipts(self, receipts: Iterable[Receipt]) -> None:
@@ -207,6 +209,9 @@ class SqlTransaction:
 
     def spent(self, since: datetime) -> list[Spent]:
         return [Spent(number.e164, at, segments) for number, at, segments in self._run(sql.spent, since=since)]
+
+    def reserved(self, after: datetime) -> dict[str, int]:
+        return {number.e164: segments for number, segments in self._run(sql.reserved, after=after)}
 
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         return self._run(sql.was_sent_to, number=number, chat=chat).first() is not None

@@ -127,7 +127,12 @@ def upgrade() -> None:
     )
     _index("notification_cause", "notification", ["cause"], unique=True)
     _index("notification_claimable", "notification", ["priority", "due_at", "id"], where="state = 'planned'")
-    _index("notification_claimed", "notification", ["claimed_at"], where="claimed_at IS NOT NULL")
+    _index(
+        "notification_claimed",
+        "notification",
+        ["claimed_at", "state", "number", "segments"],
+        where="claimed_at IS NOT NULL",
+    )
     _index("notification_due", "notification", ["due_at"], where="state = 'planned'")
     _index("notification_leased", "notification", ["lease_until"], where="state = 'sending'")
     _index("notification_message", "notification", ["message_id"], unique=True, where="message_id IS NOT NULL")

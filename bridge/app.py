@@ -23,6 +23,7 @@ from bridge.domain.alert import Report
 from bridge.domain.house import House
 from bridge.domain.notification import State
 from bridge.domain.secret import Secret
+from bridge.finder import Finder
 from bridge.inquiries import Inquiries
 from bridge.intake import Intake
 from bridge.metrics import Metrics
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 _EVERY = {
     "intake": timedelta(seconds=5),
     "sender": timedelta(seconds=1),
+    "finder": timedelta(seconds=5),
     "tracker": timedelta(seconds=1),
     "reporter": timedelta(seconds=1),
     "bot": timedelta(seconds=5),
@@ -152,6 +154,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         bridge.ticks += [
             Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
+            Finder(store, outbox, gateway, clock),
             Tracker(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),
             _caretaker(bridge),

@@ -571,6 +571,14 @@ class Transaction(Protocol):
         """Submitted rows whose `next_poll_at` has come, the longest overdue first."""
         ...
 
+    def looks_due(self, now: datetime, limit: int) -> list[Notification]:
+        """Uncertain rows whose `next_look_at` has come, the longest overdue first."""
+        ...
+
+    def is_unsettled(self, number: str, text: str, other_than: int) -> bool:
+        """Whether another row with this number and text is sending or uncertain: then text tells nothing."""
+        ...
+
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
         """The gateway hinted at these: ask at once. How many we know."""
         ...
@@ -650,7 +658,7 @@ class Transaction(Protocol):
     def timers_due(self, now: datetime, limit: int) -> list[Timer]: ...
 
     def next_due(self) -> dict[str, datetime]:
-        """Per tick ("sender", "tracker", "reporter", "timers"), the earliest due time still ahead or missed."""
+        """Per tick ("sender", "finder", "tracker" …), the earliest due time still ahead or missed."""
         ...
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain import sms
 from bridge.domain.house import House
-from bridge.domain.notification import Notification, Priority
+from bridge.domain.notification import WATCH, Notification, Priority
 from bridge.ports import Card, CardKind, Place, Timer, Transaction
 
 
@@ -89,6 +89,3 @@ TROUBLE_OVER = "trouble_over"
 """The timer that ends a passing trouble; its subject is kind:subject."""
 _PASSING = {"source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "chat_moved", "chat_closed"}
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
-
-WATCH = "watch"
-"""Who "asked" for an SMS about the bridge itself."""

@@ -52,6 +52,7 @@ from storage.tables import (
     timer,
     trouble,
     trouble_open,
+    uncertain,
     update_waiting,
 )
 
@@ -214,6 +215,23 @@ polls_due: Select[Any] = (
     .where(submitted, notification.c.next_poll_at <= _now)
     .order_by(notification.c.next_poll_at, notification.c.id)
     .limit(_limit)
+)
+looks_due: Select[Any] = (
+    select(notification)
+    .where(uncertain, notification.c.next_look_at <= _now)
+    .order_by(notification.c.next_look_at, notification.c.id)
+    .limit(_limit)
+)
+# Whether text and number could mean another row as well.
+unsettled: Select[Any] = (
+    select(notification.c.id)
+    .where(
+        or_(sending, uncertain),
+        notification.c.number == bindparam("number"),
+        notification.c.text == bindparam("text"),
+        notification.c.id != bindparam("other_than"),
+    )
+    .limit(1)
 )
 # The gateway hinted at these. Rows at an end are left as they are, but count as known.
 poll_now: Update = (
@@ -420,6 +438,7 @@ def _earliest(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
 next_due: Select[Any] = select(
     _earliest(notification.c.due_at, planned).label("planned"),
     _earliest(notification.c.lease_until, sending).label("leased"),
+    _earliest(notification.c.next_look_at, uncertain).label("finder"),
     _earliest(notification.c.next_poll_at, submitted).label("tracker"),
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),

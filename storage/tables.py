@@ -265,6 +265,11 @@ notification = Table(
     Column("reference", Text),
     Column("lease_until", Instant),
     Column("claimed_at", Instant),
+    Column("lost_at", Instant),
+    Column("looks", Integer, nullable=False),
+    Column("next_look_at", Instant),
+    Column("asked_at", Instant),
+    Column("resent", Boolean, nullable=False),
     Column("submitted_at", Instant),
     Column("message_id", Text),
     Column("campaign_id", Text),
@@ -280,6 +285,7 @@ notification = Table(
 )
 planned = notification.c.state == said(State.PLANNED)
 sending = notification.c.state == said(State.SENDING)
+uncertain = notification.c.state == said(State.UNCERTAIN)
 submitted = notification.c.state == said(State.SUBMITTED)
 not_final = notification.c.state.in_([said(state) for state in State if not state.is_final])
 _page = notification.c.incident_id.is_not(None)
@@ -296,6 +302,7 @@ Index(
 )
 Index("notification_due", notification.c.due_at, sqlite_where=planned, postgresql_where=planned)
 Index("notification_leased", notification.c.lease_until, sqlite_where=sending, postgresql_where=sending)
+Index("notification_looks", notification.c.next_look_at, sqlite_where=uncertain, postgresql_where=uncertain)
 Index("notification_polls", notification.c.next_poll_at, sqlite_where=submitted, postgresql_where=submitted)
 Index("notification_not_final", notification.c.state, sqlite_where=not_final, postgresql_where=not_final)
 Index(

@@ -200,6 +200,13 @@ class SqlTransaction:
     def polls_due(self, now: datetime, limit: int) -> list[Notification]:
         return self._all(Notification, sql.polls_due, now=now, limit=limit)
 
+    def looks_due(self, now: datetime, limit: int) -> list[Notification]:
+        return self._all(Notification, sql.looks_due, now=now, limit=limit)
+
+    def is_unsettled(self, number: str, text: str, other_than: int) -> bool:
+        found = self._run(sql.unsettled, number=number, text=text, other_than=other_than)
+        return found.first() is not None
+
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
         return self._run(sql.poll_now, message_ids=list(message_ids), now=now).rowcount
 
@@ -326,9 +333,9 @@ class SqlTransaction:
         return self._all(Timer, sql.timers_due, now=now, limit=limit)
 
     def next_due(self) -> dict[str, datetime]:
-        planned, leased, tracker, reporter, timers = self._run(sql.next_due).one()
+        planned, leased, finder, tracker, reporter, timers = self._run(sql.next_due).one()
         sender = min((at for at in (planned, leased) if at), default=None)
-        due = {"sender": sender, "tracker": tracker, "reporter": reporter, "timers": timers}
+        due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
         return {tick: at for tick, at in due.items() if at}
 
     def _keep(

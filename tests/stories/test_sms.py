@@ -74,16 +74,6 @@ async def test_what_mobizon_refuses_is_told_and_not_tried_again(world: World) ->
     assert len(sends) == 1
 
 
-async def test_a_lost_answer_stays_visible_and_is_never_sent_again(world: World) -> None:
-    world.mobizon.drops_after_accepting(times=1)
-    await world.types("/sms jonas hello")
-    await world.advance(hours=1)
-
-    assert "uncertain" in world.card.text
-    assert len(world.phone("jonas").texts) == 1
-    assert 'sms_bridge_uncertain_total{resolution="open"} 1.0' in await world.metrics()
-
-
 async def test_a_hanging_mobizon_is_given_up_on_and_frees_its_slot(world: World) -> None:
     world.mobizon.hangs_after_accepting(times=1)
     await world.types("/sms jonas hello")

@@ -112,6 +112,11 @@ def upgrade() -> None:
         sa.Column("reference", sa.Text),
         sa.Column("lease_until", sa.BigInteger),
         sa.Column("claimed_at", sa.BigInteger),
+        sa.Column("lost_at", sa.BigInteger),
+        sa.Column("looks", sa.Integer, nullable=False),
+        sa.Column("next_look_at", sa.BigInteger),
+        sa.Column("asked_at", sa.BigInteger),
+        sa.Column("resent", sa.Boolean, nullable=False),
         sa.Column("submitted_at", sa.BigInteger),
         sa.Column("message_id", sa.Text),
         sa.Column("campaign_id", sa.Text),
@@ -144,6 +149,7 @@ def upgrade() -> None:
     )
     _index("notification_number", "notification", ["number"], where="number IS NOT NULL")
     _index("notification_plan", "notification", ["incident_id", "round", "step"], where="incident_id IS NOT NULL")
+    _index("notification_looks", "notification", ["next_look_at"], where="state = 'uncertain'")
     _index("notification_polls", "notification", ["next_poll_at"], where="state = 'submitted'")
     op.create_table(
         "question",

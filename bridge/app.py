@@ -8,14 +8,14 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from bridge import __version__, heartbeat
-from bridge.caretaker import Caretaker
+from bridge.caretaker import LAST_ALIVE, Caretaker
 from bridge.clock import Clock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
 from bridge.dispatcher import Dispatcher
@@ -31,6 +31,7 @@ from bridge.mobizon import Mobizon
 from bridge.outbox import Outbox
 from bridge.ports import Balance, Live, NotStored, Receipt, Transaction
 from bridge.reporter import Reporter
+from bridge.retention import Retention
 from bridge.sender import Sender
 from bridge.sources import parse
 from bridge.ticker import Tick, Ticker
@@ -53,10 +54,12 @@ _EVERY = {
     "reporter": timedelta(seconds=1),
     "bot": timedelta(seconds=5),
     "timers": timedelta(seconds=5),
+    "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
 }
 _LAST_WORDS = timedelta(seconds=25)
 """How long a stop waits for what is on the wire."""
+_GAP = timedelta(minutes=10)  # longer than any restart
 _WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
@@ -138,6 +141,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
         await outbox.recover()
+        await _distrust_a_gap(store, outbox, dispatcher, clock)
         bridge = Bridge(
             config=live,
             house=house,
@@ -157,6 +161,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             Finder(store, outbox, gateway, clock),
             Tracker(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),
+            Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
         ]
         await _listen(stack, bridge)
@@ -202,6 +207,22 @@ async def run(config_file: Path) -> None:
                 await bridge.reload()
             again.cancel()
         log.info("stopping: what is on the wire is finished first")
+
+
+async def _distrust_a_gap(store: SqliteStore, outbox: Outbox, dispatcher: Dispatcher, clock: Clock) -> None:
+    """Nobody used this database for a while: perhaps it is a restored backup, and what it owes was sent since."""
+    last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
+    now = clock.now()
+    if last is not None and now - datetime.fromisoformat(last) > _GAP:
+        since = datetime.fromisoformat(last)
+        held = await outbox.hold_back(since)
+        if held:
+            text = (
+                f"the database was last in use {since:%d.%m %H:%M} UTC: {held} SMS are looked up before they are sent"
+            )
+            log.warning(text)
+            await dispatcher.say(text)
+    await store.write(lambda tx: tx.set_meta(LAST_ALIVE, now.isoformat()))
 
 
 @dataclass(frozen=True, slots=True)

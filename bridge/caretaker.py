@@ -12,6 +12,8 @@ from bridge.ports import Balance, Live, SmsGateway, Store
 
 log = logging.getLogger(__name__)
 
+LAST_ALIVE = "last_alive"
+"""In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
 _MONEY_EVERY = timedelta(minutes=10)
 
 
@@ -44,6 +46,8 @@ class Caretaker:
 
     async def run(self) -> None:
         """One look at everything."""
+        stamp = self._clock.now().isoformat()
+        await self._store.write(lambda tx: tx.set_meta(LAST_ALIVE, stamp))
         if await self._store.read(lambda tx: tx.open_trouble("mobizon", "")):
             self._read_key()
             await self._end_idle_trouble()

@@ -42,7 +42,8 @@ class SmsRequest:
 
     `chat` is the chat of the config it was asked in; `place` is where its card goes (None: no card).
     `cause` makes it unique: the same cause never makes a second SMS. `may_ask`: a question may be put
-    in the chat before sending; the API never asks. `validity` is in minutes.
+    in the chat before sending; the API never asks. `validity` is in minutes. `late` says why it must be
+    asked about: it was typed long before it reached us.
     """
 
     to: str
@@ -58,6 +59,7 @@ class SmsRequest:
     validity: int | None = None
     flash: bool = False
     shorten_links: bool = False
+    late: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +416,8 @@ def _over_limit(tx: Transaction, house: House, row: Notification, now: datetime)
 
 
 def _why_ask(tx: Transaction, house: House, request: SmsRequest, recipient: _Recipient) -> str:
+    if request.late:
+        return request.late
     segments = sms.measure(request.text).segments
     if segments > house.sms.confirm_above_segments:
         return f"{segments} segments"

@@ -46,6 +46,8 @@ LEASE = timedelta(seconds=60)
 OPERATOR_WAIT = timedelta(minutes=1)
 """How often a send is tried again while an operator has something to mend."""
 _FIRST_POLL = timedelta(seconds=1)
+_LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
+_HELD_AT_ONCE = 10_000  # more than a house owes at any time
 _CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
@@ -190,6 +192,29 @@ class Outbox:
         house, now = self._house.value, self._clock.now()
         return await self._store.write(lambda tx: self._uncertain(tx, house, tx.sending(), now))
 
+    async def hold_back(self, since: datetime) -> int:
+        """What was due before `since` may have been sent by a later life of this database; look before sending.
+
+        The reference is made of what is sent to whom, so that life's SMS is recognised. How many there were.
+        """
+        house, now = self._house.value, self._clock.now()
+
+        def hold(tx: Transaction) -> int:
+            rows = [row for row in tx.claimable(now, _HELD_AT_ONCE) if row.created_at <= since]
+            incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
+            installation, held = tx.meta("installation") or "", 0
+            for row in rows:
+                ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
+                if ready.state is State.PLANNED:
+                    reason = "the database was not in use for a while, perhaps restored"
+                    ready = _lost(_leaving(ready, installation, now), reason, since)
+                    held += 1
+                tx.save_notification(ready, row)
+                self._tell(tx, house, ready, now)
+            return held
+
+        return await self._store.write(hold)
+
     def _uncertain(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> int:
         for row in rows:
             lost = _lost(row, "we stopped while it was being sent", now)
@@ -318,7 +343,7 @@ class Outbox:
             for card in tx.cards_of(CardKind.SMS, row.id):
                 failed = Card(0, CardKind.FAILED, row.id, card.place, reply_to=card.message_id, ring=True)
                 tx.add_card(replace(failed, urgent=True, changed_at=now))
-        if row.is_page and row.state is State.UNCERTAIN and row.looks == 0:
+        if row.is_page and row.state is State.UNCERTAIN and row.lost_at == now:
             self._ring_for_lost_page(tx, row, now)
         tx.wake("reporter")
 
@@ -486,17 +511,17 @@ def _leaving(row: Notification, installation: str, now: datetime) -> Notificatio
 def references(row: Notification, installation: str) -> dict[str, int]:
     """What the gateway may list this row under, and which attempt that was.
 
-    Earlier attempts count too: one of them may be performed late. (A page's text may have changed since, by a
-    `LATE` in front; then its own reference, kept in the row, is the only one that is sure.)
+    Earlier attempts count too, one of them may be performed late; and later ones, which a life of this database
+    may have made that a restored backup knows nothing of.
     """
-    known = {_reference(row, attempt, installation): attempt for attempt in range(1, row.attempt + 1)}
-    return known | ({row.reference: row.attempt} if row.reference else {})
+    return {_reference(row, attempt, installation): attempt for attempt in range(1, row.attempt + _LATER_ATTEMPTS)}
 
 
 def _reference(row: Notification, attempt: int, installation: str) -> str:
     """Survives a restored backup and matches nothing else: made of who we are, what it says and to whom."""
     assert row.number is not None
-    told = "|".join((installation, str(row.id), str(attempt), row.number.e164, row.text or ""))
+    text = texts.without_lateness(row.text or "")  # a life of this database that was less late sent the same page
+    told = "|".join((installation, str(row.id), str(attempt), row.number.e164, text))
     return "sb" + hashlib.sha256(told.encode()).hexdigest()[:20]
 
 

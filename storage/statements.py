@@ -443,3 +443,40 @@ next_due: Select[Any] = select(
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),
 )
+
+
+# --- what is forgotten ---
+
+
+def _some(table: Table, *where: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Up to `limit` rows: a long sleep must not make one endless transaction."""
+    key = next(iter(table.primary_key.columns))
+    return key.in_(select(key).where(*where).limit(_limit))
+
+
+_before = bindparam("before", type_=Instant())
+_week_ago = bindparam("week_ago", type_=Instant())
+_day_ago = bindparam("day_ago", type_=Instant())
+_ended_long_ago = notification.c.ended_at < _before
+# Numbers and texts go; times, counts and cost stay. Each line says what stands for what is gone.
+forget: tuple[Update | Delete, ...] = (
+    delete(receipt).where(
+        _some(receipt, receipt.c.received_at < _before, receipt.c.state != said(ReceiptState.STORED))
+    ),
+    update(notification)
+    .where(
+        _some(notification, _ended_long_ago, or_(notification.c.number.is_not(None), notification.c.text.is_not(None)))
+    )
+    .values(number=None, text=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
+    update(incident)
+    .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
+    .values(fact="", places=()),
+    delete(question).where(_some(question, question.c.expires_at < _before, question.c.answer.is_not(None))),
+    delete(card).where(_some(card, card.c.changed_at < _before, card.c.kind == said(CardKind.NOTE))),
+    delete(alert).where(alert.c.last_seen < _before, alert.c.ended_at.is_not(None)),
+    delete(alert).where(
+        alert.c.incident_id == literal(0), alert.c.last_seen < _day_ago
+    ),  # tombstones serve for minutes
+    delete(trouble).where(trouble.c.over_at < _before),
+    delete(telegram_update).where(telegram_update.c.done_at < _week_ago),  # Telegram brings none back after a day
+)

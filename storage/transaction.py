@@ -321,6 +321,15 @@ class SqlTransaction:
         done = self._run(sql.finish_update, bot=bot_id, number=update_id, became=outcome, now=now)
         return done.rowcount == 1
 
+    def forget(self, before: datetime, now: datetime, limit: int) -> int:
+        times = {"before": before, "week_ago": now - timedelta(days=7), "day_ago": now - timedelta(days=1)}
+        gone = 0
+        for statement in sql.forget:
+            wanted = statement.compile().params.keys()
+            given = {"limit": limit, **times}
+            gone += self._run(statement, **{name: given[name] for name in wanted if name in given}).rowcount
+        return gone
+
     # timers
 
     def set_timer(self, timer: Timer) -> None:

@@ -12,7 +12,7 @@ from bridge.admission import Parsed
 from bridge.clock import SystemClock
 from bridge.dispatcher import Dispatcher
 from bridge.domain.alert import Report
-from bridge.domain.house import House
+from bridge.domain.house import House, Role, SmsRules
 from bridge.domain.notification import Notification
 from bridge.intake import Intake
 from bridge.metrics import Metrics
@@ -133,10 +133,11 @@ class Noon(SystemClock):
 
 
 async def test_a_row_that_nobody_wants_hides_no_other(tmp_path: Path) -> None:
+    house = House(sms=SmsRules(allowed_regions=frozenset({"KZ"})), scripts={"scripts": Role.OPERATOR})
+    rows = [typed(n, asked_by="api:scripts", expires_at=NOW) for n in range(1, 30)]
     async with open_store(tmp_path / "bridge.db") as store:
-        await store.write(lambda tx: tx.add_notifications([typed(1, expires_at=NOW), typed(2, due_at=NOW)]))
-        woken: set[str] = set()
-        store.on_commit(woken.update)
+        await store.write(lambda tx: tx.add_notifications([*rows, typed(99, asked_by="api:scripts")]))
 
-        assert await Outbox(store, Noon(), Live(House()), Metrics()).claim(1) == []
-        assert "sender" in woken
+        claimed = await Outbox(store, Noon(), Live(house), Metrics()).claim(2)
+
+        assert [row.id for row in claimed] == [99]

@@ -16,7 +16,7 @@ from bridge.ports import Live
 
 log = logging.getLogger(__name__)
 
-_QUESTION = re.compile(r"q:(\d{1,15}):([A-Za-z0-9_-]{1,43}):([yn])", re.ASCII)
+_PRESS = re.compile(r"([ql]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([yn])", re.ASCII)
 _LONGEST_TOAST = 200
 
 
@@ -34,14 +34,16 @@ class Buttons:
             await press.answer(clip(toast, _LONGEST_TOAST))
 
     async def _heard(self, press: CallbackQuery) -> str:
-        found = _QUESTION.fullmatch(press.data or "")
+        found = _PRESS.fullmatch(press.data or "")
         if found is None or press.message is None:
             return "This button is no longer in use."
         message = press.message
         topic = message.message_thread_id if isinstance(message, Message) and message.is_topic_message else None
         if not isinstance(who(press.from_user, message.chat, topic, self.house.value), Known):
             return f"Not for you: nobody in people has telegram_id: {press.from_user.id}"
-        number, token, answer = found.groups()
+        kind, number, token, answer = found.groups()
+        if kind == "l":
+            return await self._settle_lost(int(number), token, press.from_user.id, again=answer == "y")
         said = await self.dispatcher.answer_question(int(number), token, press.from_user.id, send=answer == "y")
         match said:
             case Accepted():
@@ -50,3 +52,9 @@ class Buttons:
                 return reason
             case None:
                 return "Not sent."
+
+    async def _settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> str:
+        said = await self.dispatcher.settle_lost(number, token, telegram_id, again=again)
+        if isinstance(said, Denied):
+            return said.reason
+        return "On its way once more." if again else "Left as it is."

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Notification, State
+from bridge.domain.notification import Notification, State, lost_token
 from bridge.domain.phone import PhoneNumber, region_name
+from bridge.domain.retry import LOOKS
 from bridge.ports import (
     IncidentView,
     NoteView,
@@ -76,7 +77,7 @@ def render(view: View) -> Rendered:
         case IncidentView():
             return _incident(view)
         case SmsView():
-            return Rendered(clip(_sms(view)))
+            return Rendered(clip(_sms(view)), _about_lost(view.notification))
         case QuestionView():
             return _question(view)
         case TroubleView():
@@ -263,6 +264,24 @@ def _sms(view: SmsView) -> str:
     return " · ".join(parts)
 
 
+def _about_lost(n: Notification) -> tuple[tuple[Button, ...], ...]:
+    """What to press when a lost SMS is not listed; `l:ID:TOKEN:y`, within Telegram's 64 bytes."""
+    if n.state is not State.UNCERTAIN or n.asked_at is None or n.resends_itself:
+        return ()
+    data = f"l:{n.id}:{lost_token(n)}"
+    return ((Button("Send again", data=f"{data}:y"), Button("Leave it", data=f"{data}:n")),)
+
+
+def _uncertain(n: Notification, zone: ZoneInfo, now: datetime) -> str:
+    if n.asked_at is not None:
+        return "uncertain: Mobizon does not list it. It most likely never left; sending again can, rarely, make two."
+    following = f", next {stamp(n.next_look_at, zone, now)}" if n.next_look_at else ""
+    return (
+        f"uncertain: looking it up, {n.looks + 1} of {LOOKS}{following}. "
+        "The answer was cut off; nothing is sent again meanwhile."
+    )
+
+
 def _became(n: Notification, zone: ZoneInfo, now: datetime, problem: str | None = None) -> str:
     """Where it is, in words that claim no more than is known."""
 
@@ -282,7 +301,7 @@ def _became(n: Notification, zone: ZoneInfo, now: datetime, problem: str | None 
         case State.SENDING:
             return "queued, being handed to Mobizon"
         case State.UNCERTAIN:
-            return "uncertain: the answer was cut off; nothing is sent again"
+            return _uncertain(n, zone, now)
         case State.SUBMITTED if n.at_operator:
             return f"at the operator{since(n.status_at)}"
         case State.SUBMITTED if n.moderated:

@@ -28,7 +28,7 @@ from bridge.ports import Live, NoteView, Place, QuestionView, Store
 log = logging.getLogger(__name__)
 
 OLD_AFTER = timedelta(minutes=2)
-"""Telegram hands over what was typed during an outage, up to a day later; a command that old is not run."""
+"""Telegram hands over what was typed during an outage, up to a day later; a command that old is not just run."""
 
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]+))?(?:\s+(.*))?", re.DOTALL)
 _NUMBER_PART = re.compile(r"\+?[()\d./-]+", re.ASCII)
@@ -161,6 +161,12 @@ class Heard:
     now: datetime
 
     @property
+    def late(self) -> str:
+        """How long ago it was typed, when that is too long to just do it."""
+        age = self.now - self.message.date
+        return f"typed {length(age)} ago" if age > OLD_AFTER else ""
+
+    @property
     def asker(self) -> Asker:
         person = self.known.person
         return Asker(person.name, person.role, person.telegram_id)
@@ -249,8 +255,8 @@ class Commands:
         zone = house.zone_of(known.chat.name if known.chat else None)
         heard = Heard(command, message, known, Place(message.chat.id, topic), cause, house, zone, now)
         answer: Answer
-        if now - message.date > OLD_AFTER:
-            answer = await self._too_old(heard)
+        if heard.late and command.name != "sms":
+            answer = self._too_old(heard)
         elif handler := self._handlers().get(command.name):
             try:
                 answer = await handler(heard)
@@ -279,13 +285,7 @@ class Commands:
             "start": self._start,
         }
 
-    async def _too_old(self, heard: Heard) -> Answer:
-        # We may have run it in time and died before we could note so; then its card says everything.
-        known = await self.store.read(
-            lambda tx: tx.notification_by_cause(heard.cause) or tx.question_by_cause(heard.cause)
-        )
-        if known is not None:
-            return None
+    def _too_old(self, heard: Heard) -> Answer:
         age = length(heard.now - heard.message.date)
         return f"This reached me {age} late, so it was not run. Send it again if it still holds."
 
@@ -315,6 +315,7 @@ class Commands:
                 send_at=typed.send_at,
                 validity=typed.validity,
                 flash=typed.flash,
+                late=heard.late,
             )
         )
         return _denied(said, heard) if isinstance(said, Denied) else None

@@ -8,14 +8,14 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from bridge import __version__, heartbeat
-from bridge.caretaker import Caretaker
+from bridge.caretaker import LAST_ALIVE, Caretaker
 from bridge.clock import Clock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
 from bridge.dispatcher import Dispatcher
@@ -23,6 +23,7 @@ from bridge.domain.alert import Report
 from bridge.domain.house import House
 from bridge.domain.notification import State
 from bridge.domain.secret import Secret
+from bridge.finder import Finder
 from bridge.inquiries import Inquiries
 from bridge.intake import Intake
 from bridge.metrics import Metrics
@@ -30,6 +31,7 @@ from bridge.mobizon import Mobizon
 from bridge.outbox import Outbox
 from bridge.ports import Balance, Live, NotStored, Receipt, Transaction
 from bridge.reporter import Reporter
+from bridge.retention import Retention
 from bridge.sender import Sender
 from bridge.sources import parse
 from bridge.ticker import Tick, Ticker
@@ -47,18 +49,21 @@ log = logging.getLogger(__name__)
 _EVERY = {
     "intake": timedelta(seconds=5),
     "sender": timedelta(seconds=1),
+    "finder": timedelta(seconds=5),
     "tracker": timedelta(seconds=1),
     "reporter": timedelta(seconds=1),
     "bot": timedelta(seconds=5),
     "timers": timedelta(seconds=5),
+    "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
 }
-_VITAL = {"intake", "sender", "tracker", "reporter"}
+_VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
 _TALKING = {"reporter", "bot"}
 """The ticks that a stop may interrupt: what Telegram did not answer is said or asked again."""
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
+_GAP = timedelta(minutes=10)  # longer than any restart
 _WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
@@ -146,6 +151,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         outbox = Outbox(store, clock, house, metrics)
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
+        await _distrust_a_gap(store, outbox, dispatcher, clock)
         bridge = Bridge(
             config=live,
             house=house,
@@ -160,10 +166,12 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             config_file=config_file,
         )
         bridge.ticks += [
-            Intake(store, dispatcher, _parse, house),
+            Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
+            Finder(store, outbox, gateway, clock),
             Tracker(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),
+            Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
         ]
         await _listen(stack, bridge)
@@ -189,6 +197,7 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
         talking.cancel()  # what it fetched and did not keep, Telegram gives again
         await asyncio.wait({talking})
         began = bridge.clock.monotonic()
+        bridge.sender.stop()
         await ticker.stop(interrupt=_TALKING, within=_LAST_WORDS)
         left = _LAST_WORDS - (bridge.clock.monotonic() - began)
         await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=max(0.0, left))
@@ -220,6 +229,22 @@ async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
         await told
     except NotStored as error:
         log.error("the watch chat could not be told: %s", error)
+
+
+async def _distrust_a_gap(store: SqliteStore, outbox: Outbox, dispatcher: Dispatcher, clock: Clock) -> None:
+    """Nobody used this database for a while: perhaps it is a restored backup, and what it owes was sent since."""
+    last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
+    now = clock.now()
+    if last is not None and now - datetime.fromisoformat(last) > _GAP:
+        since = datetime.fromisoformat(last)
+        held = await outbox.hold_back(since)
+        if held:
+            text = (
+                f"the database was last in use {since:%d.%m %H:%M} UTC: {held} SMS are looked up before they are sent"
+            )
+            log.warning(text)
+            await dispatcher.say(text)
+    await store.write(lambda tx: tx.set_meta(LAST_ALIVE, now.isoformat()))
 
 
 @dataclass(frozen=True, slots=True)

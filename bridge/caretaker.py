@@ -12,6 +12,8 @@ from bridge.ports import Balance, Live, SmsGateway, Store
 
 log = logging.getLogger(__name__)
 
+LAST_ALIVE = "last_alive"
+"""In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
 _MONEY_EVERY = timedelta(minutes=10)
 
 
@@ -49,6 +51,8 @@ class Caretaker:
 
     async def run(self) -> None:
         """One look at everything."""
+        stamp = self._clock.now().isoformat()
+        await self._store.write(lambda tx: tx.set_meta(LAST_ALIVE, stamp))
         stuck = self._stuck()
         await self._tell_of_ticks(stuck)
         if await self._store.read(lambda tx: tx.open_trouble("mobizon", "")):

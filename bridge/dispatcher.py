@@ -10,7 +10,7 @@ from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
 from bridge.domain.house import ChatPlace, House, Person, Role
-from bridge.domain.notification import Event, Notification, Priority, State
+from bridge.domain.notification import Event, Notification, Priority, State, lost_token
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
@@ -42,7 +42,8 @@ class SmsRequest:
 
     `chat` is the chat of the config it was asked in; `place` is where its card goes (None: no card).
     `cause` makes it unique: the same cause never makes a second SMS. `may_ask`: a question may be put
-    in the chat before sending; the API never asks. `validity` is in minutes.
+    in the chat before sending; the API never asks. `validity` is in minutes. `late` says why it must be
+    asked about: it was typed long before it reached us.
     """
 
     to: str
@@ -58,6 +59,7 @@ class SmsRequest:
     validity: int | None = None
     flash: bool = False
     shorten_links: bool = False
+    late: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,37 @@ class Dispatcher:
                 tx.wake("reporter")
 
         await self._store.write(expire)
+
+    async def settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> Notification | Denied:
+        """*Send again* or *Leave it* was pressed under an SMS whose answer was lost and that is not listed."""
+        house, now = self._house.value, self._clock.now()
+
+        def settle(tx: Transaction) -> Notification | Denied:
+            row = tx.notification(number)
+            person = house.person_by_telegram(telegram_id)
+            if row is None or not secrets.compare_digest(lost_token(row), token):
+                return Denied("This button is no longer in use.")
+            if row.state is not State.UNCERTAIN or row.asked_at is None:
+                return Denied("Too late: that is settled.")
+            if person is None or person.role < (Role.RESPONDER if row.person else Role.OPERATOR):
+                return Denied("Your role does not let you settle this.", forbidden=True)
+            if again:
+                reason = f"sent again by {person.name}"
+                settled = row.becomes(
+                    Event.MISSING, due_at=now, resent=True, claimed_at=None, next_look_at=None, asked_at=None,
+                    expires_at=now + WORTH_TRYING, reason=reason,
+                )  # fmt: skip
+            else:
+                reason = f"left as it is by {person.name}; whether it left is not known"
+                settled = row.becomes(Event.LEFT, ended_at=now, next_look_at=None, asked_at=None, reason=reason)
+            if not tx.save_notification(settled, row):
+                return Denied("Too late: that is settled.")
+            tx.add_timeline([TimelineEntry(number, now, reason.partition(";")[0], person.name)])
+            tx.bump_cards(CardKind.SMS, [number], now, urgent=True)
+            tx.wake("sender", "reporter")
+            return settled
+
+        return await self._store.write(settle)
 
     async def cancel_sms(self, number: int, asker: Asker) -> Notification | Denied:
         """Take back a deferred SMS that has not left."""
@@ -383,6 +416,8 @@ def _over_limit(tx: Transaction, house: House, row: Notification, now: datetime)
 
 
 def _why_ask(tx: Transaction, house: House, request: SmsRequest, recipient: _Recipient) -> str:
+    if request.late:
+        return request.late
     segments = sms.measure(request.text).segments
     if segments > house.sms.confirm_above_segments:
         return f"{segments} segments"

@@ -102,7 +102,7 @@ class _Rehearsal:
             await store.write(lambda tx: tx.numbers(_NUMBERS_BEFORE))
             dispatcher = Dispatcher(store, self._clock, house, metrics)
             receipt = await dispatcher.keep_webhook(source, route, {}, body)
-            await Intake(store, dispatcher, self._parse, house).run()
+            await Intake(store, dispatcher, self._parse, house, self._clock).run()
             await self._send_all(store, Outbox(store, self._clock, house, metrics))
             return await store.read(lambda tx: self._seen(tx, receipt))
 

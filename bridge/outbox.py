@@ -19,15 +19,17 @@ from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Event, Notification, Priority, State
 from bridge.domain.phone import why_not_textable
-from bridge.domain.retry import next_attempt, next_poll
+from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, next_attempt, next_look, next_poll
 from bridge.domain.throttle import Limits, Spent, opens_at
 from bridge.metrics import Metrics
 from bridge.ports import (
     Card,
     CardKind,
     DeliveryReport,
+    ListedMessage,
     Live,
     Lost,
+    NotStored,
     Refused,
     SendOutcome,
     Store,
@@ -44,6 +46,9 @@ LEASE = timedelta(seconds=60)
 OPERATOR_WAIT = timedelta(minutes=1)
 """How often a send is tried again while an operator has something to mend."""
 _FIRST_POLL = timedelta(seconds=1)
+_LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
+_HELD_AT_ONCE = 10_000  # more than a house owes at any time
+_CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
 
@@ -61,33 +66,60 @@ class Outbox:
     async def claim(self, limit: int) -> list[Notification]:
         """Take up to `limit` due rows: resolve whom they are for, freeze the text, reserve the budget."""
         house, now = self._house.value, self._clock.now()
-        return await self._store.write(lambda tx: self._claim(tx, house, limit, now))
+        claimed: list[Notification] = []
 
-    def _claim(self, tx: Transaction, house: House, limit: int, now: datetime) -> list[Notification]:
-        rows = tx.claimable(now, limit)
-        if not rows:
-            return []
+        def claim(tx: Transaction) -> None:
+            claimed.clear()  # it may run twice
+            for _ in range(_CLAIM_ROUNDS):
+                rows = tx.claimable(now, limit - len(claimed)) if len(claimed) < limit else []
+                if not rows:
+                    return
+                claimed.extend(self._claim(tx, house, rows, now))
+            tx.wake("sender")  # others may be due behind so many that do not leave
+
+        try:
+            await self._store.write(claim)
+        except NotStored:
+            # Was it committed after all, and only the answer lost? Nothing has been sent yet, so what is ours may go.
+            ours = {row.reference for row in claimed}
+            if not ours:
+                raise
+            return [row for row in await self._store.read(lambda tx: tx.sending()) if row.reference in ours]
+        return claimed
+
+    def _claim(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> list[Notification]:
         incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
         installation = tx.meta("installation") or ""
-        budget = _Budget(house.limits, tx.spent(now - house.limits.longest), now)
+        budget = _Budget(tx, house.limits, now)
         claimed, pairs = [], []
         for row in rows:
-            ready = _ready(row, incidents.get(row.incident_id or 0), house, now)
+            ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
             if ready.state is State.PLANNED and (opens := budget.opens_at(ready)):
                 self._metrics.suppressed.labels("limit").inc()
                 ready = replace(row, due_at=opens, reason="a limit is reached (limits in the config)")
             elif ready.state is State.PLANNED:
                 ready = _leaving(ready, installation, now)
-                assert ready.number is not None and ready.segments is not None
-                budget.reserve(Spent(ready.number.e164, now, ready.segments))
+                budget.reserve(ready)
                 claimed.append(ready)
             pairs.append((ready, row))
         kept = tx.save_notifications(pairs)
         mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
-        stopped = [ready for ready, _ in pairs if ready.id in mine and ready.state is not State.SENDING]
-        for ready in stopped:
-            self._tell(tx, house, ready, now)
+        for ready, row in pairs:
+            if ready.id in mine and ready.state is not State.SENDING and _differs(ready, row):
+                self._tell(tx, house, ready, now)
         return [row for row in claimed if row.id in mine]
+
+    def _ready(
+        self, tx: Transaction, row: Notification, incident: Incident | None, house: House, now: datetime
+    ) -> Notification:
+        """As `_ready` below; a row that cannot even be thought about must not hold up the others."""
+        try:
+            return _ready(row, incident, house, now)
+        except Exception as error:
+            log.exception("a notification could not be made ready", extra={"notification": row.id})
+            what = f"a mistake of ours ({type(error).__name__}); please report it"
+            watch.begin(tx, house, "mistake", f"#{row.incident_id or row.id} was not sent: {what}", now)
+            return row.becomes(Event.GAVE_UP, ended_at=now, reason=what)
 
     # --- what the gateway said of a send ------------------------------------------------------------
 
@@ -111,7 +143,7 @@ class Outbox:
             case Unreachable():
                 changed = self._not_sent(tx, row, outcome, now)
             case Lost(reason):
-                changed = row.becomes(Event.LOST, reason=reason) if row.state is State.SENDING else row
+                changed = _lost(row, reason, now) if row.state is State.SENDING else row
             case _:
                 assert_never(outcome)
         if not tx.save_notification(changed, row):
@@ -134,10 +166,8 @@ class Outbox:
 
     def _not_sent(self, tx: Transaction, row: Notification, outcome: Unreachable, now: datetime) -> Notification:
         """It did not reach the gateway: back to planned, if anybody still wants it."""
-        if row.state is State.UNCERTAIN:
-            return row  # only looking can end that
         incident = tx.incident(row.incident_id) if row.incident_id is not None else None
-        if unwanted := _unwanted(row, incident, now):
+        if row.is_page and (unwanted := _unwanted(row, incident, now)):
             return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
         failures = row.failures + 1
         again = next_attempt(failures, now)
@@ -162,13 +192,106 @@ class Outbox:
         house, now = self._house.value, self._clock.now()
         return await self._store.write(lambda tx: self._uncertain(tx, house, tx.sending(), now))
 
+    async def hold_back(self, since: datetime) -> int:
+        """What was due before `since` may have been sent by a later life of this database; look before sending.
+
+        The reference is made of what is sent to whom, so that life's SMS is recognised. How many there were.
+        """
+        house, now = self._house.value, self._clock.now()
+
+        def hold(tx: Transaction) -> int:
+            rows = [row for row in tx.claimable(now, _HELD_AT_ONCE) if row.created_at <= since]
+            incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
+            installation, held = tx.meta("installation") or "", 0
+            for row in rows:
+                ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
+                if ready.state is State.PLANNED:
+                    reason = "the database was not in use for a while, perhaps restored"
+                    ready = _lost(_leaving(ready, installation, now), reason, since)
+                    held += 1
+                tx.save_notification(ready, row)
+                self._tell(tx, house, ready, now)
+            return held
+
+        return await self._store.write(hold)
+
     def _uncertain(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> int:
         for row in rows:
-            lost = row.becomes(Event.LOST, reason="we stopped while it was being sent")
+            lost = _lost(row, "we stopped while it was being sent", now)
             if tx.save_notification(lost, row):
                 self._count(row, lost, now)
                 self._tell(tx, house, lost, now)
         return len(rows)
+
+    # --- while an answer is lost ---------------------------------------------------------------------
+
+    async def looked(self, looked_for: Notification, listed: Sequence[ListedMessage]) -> None:
+        """One look was answered: `listed` is what the gateway has of this row, the best match first."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: self._looked(tx, house, looked_for, listed, now))
+
+    def _looked(
+        self,
+        tx: Transaction,
+        house: House,
+        looked_for: Notification,
+        listed: Sequence[ListedMessage],
+        now: datetime,
+    ) -> None:
+        row = tx.notification(looked_for.id)
+        if row is None or row.state is not State.UNCERTAIN or row.attempt != looked_for.attempt:
+            return
+        others = tx.by_message_id([sms.id for sms in listed])
+        mine = [sms for sms in listed if sms.id not in others]
+        changed = _found(row, mine[0], now) if mine else self._not_found(tx, row, now)
+        if not tx.save_notification(changed, row):
+            return
+        if len(mine) > 1:
+            self._report_duplicates(tx, house, row, mine[1:], now)
+        if changed.state is State.SUBMITTED:
+            self._metrics.uncertain.labels("found").inc()
+        elif changed.resent and not row.resent:
+            self._metrics.uncertain.labels("resent").inc()
+        self._count(row, changed, now)
+        self._tell(tx, house, changed, now)
+        tx.wake("sender", "tracker")
+
+    def _not_found(self, tx: Transaction, row: Notification, now: datetime) -> Notification:
+        """Not listed so far; after the last look a page goes out once more and a typed SMS asks."""
+        assert row.lost_at is not None
+        looks = row.looks + 1
+        waiting = replace(row, looks=looks, next_look_at=next_look(row.lost_at, looks, now))
+        if looks < LOOKS:
+            return waiting.becomes(Event.NOT_SEEN_YET)
+        incident = tx.incident(row.incident_id) if row.incident_id is not None else None
+        if unwanted := _unwanted(row, incident, now) if row.resends_itself else "":
+            return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
+        if row.resends_itself and not row.resent:
+            return _once_more(row, now, "Mobizon does not list it, so it goes out once more")
+        if row.resends_itself or now >= row.lost_at + UNKNOWN_AFTER:
+            reason = "its answer was lost and Mobizon does not list it; whether it left is not known"
+            return row.becomes(Event.GAVE_UP, ended_at=now, reason=reason)
+        return waiting.becomes(Event.NOT_SEEN_YET, asked_at=row.asked_at or now)
+
+    def _report_duplicates(
+        self, tx: Transaction, house: House, row: Notification, more: Sequence[ListedMessage], now: datetime
+    ) -> None:
+        ids = ", ".join(sms.id for sms in more)
+        tx.add_timeline([TimelineEntry(row.incident_id or row.id, now, f"sent twice: Mobizon lists {ids} as well")])
+        text = f"#{row.incident_id or row.id} was sent twice: Mobizon lists message {ids} as well"
+        watch.begin(tx, house, "duplicate", text, now, subject=f"#{row.id}")
+        self._metrics.uncertain.labels("duplicate").inc(len(more))
+
+    async def answers_lost(self, in_a_row: int, reason: str) -> None:
+        """So many answers in a row were lost: the sender only probes, and the watch chat hears of it."""
+        house, now = self._house.value, self._clock.now()
+
+        def tell(tx: Transaction) -> None:
+            uncertain = tx.outbox_counts().get(State.UNCERTAIN, 0)
+            text = f"Mobizon's answers get lost ({in_a_row} in a row, last: {reason}). {uncertain} SMS are uncertain"
+            watch.begin(tx, house, "mobizon", text, now)
+
+        await self._store.write(tell)
 
     # --- what the gateway says later ------------------------------------------------------------------
 
@@ -202,9 +325,9 @@ class Outbox:
                 continue
             if changed.state is not row.state:
                 self._count(row, changed, now)
-            if row.moderated and not changed.moderated:
-                watch.end(tx, "moderation", now, subject=f"#{row.id}")
-            if (changed.state, changed.gateway_status, changed.reason) != (row.state, row.gateway_status, row.reason):
+            if row.moderated and not changed.moderated and not _others_moderated(tx, changed):
+                watch.end(tx, "moderation", now, subject=f"#{row.incident_id or row.id}")
+            if _differs(changed, row):
                 self._tell(tx, house, changed, now)
 
     # --- what goes along with every change --------------------------------------------------------------
@@ -220,7 +343,18 @@ class Outbox:
             for card in tx.cards_of(CardKind.SMS, row.id):
                 failed = Card(0, CardKind.FAILED, row.id, card.place, reply_to=card.message_id, ring=True)
                 tx.add_card(replace(failed, urgent=True, changed_at=now))
+        if row.is_page and row.state is State.UNCERTAIN and row.lost_at == now:
+            self._ring_for_lost_page(tx, row, now)
         tx.wake("reporter")
+
+    def _ring_for_lost_page(self, tx: Transaction, row: Notification, now: datetime) -> None:
+        """A page that may not have left must not keep somebody else from looking: the chat rings."""
+        assert row.incident_id is not None
+        incident = tx.incident(row.incident_id)
+        title = f"#{row.incident_id} {incident.title if incident else ''}".strip()
+        text = f"{title}: the SMS to {(row.person or row.target).capitalize()} may not have left; looking it up."
+        for card in tx.cards_of(CardKind.INCIDENT, row.incident_id):
+            tx.add_card(Card(0, CardKind.NOTE, row.incident_id, card.place, ring=True, changed_at=now, text=text))
 
     def _troubles(self, tx: Transaction, house: House, row: Notification, outcome: SendOutcome, now: datetime) -> None:
         """Trouble with the account is the bridge's own, told once whatever the number of rows."""
@@ -229,7 +363,7 @@ class Outbox:
                 watch.end(tx, "mobizon", now)
                 if outcome.moderated:
                     text = f"Mobizon holds #{row.incident_id or row.id} until somebody there has read it"
-                    watch.begin(tx, house, "moderation", text, now, subject=f"#{row.id}")
+                    watch.begin(tx, house, "moderation", text, now, subject=f"#{row.incident_id or row.id}")
                 if outcome.without_sender:
                     text = "Mobizon refuses our sender ID (mobizon.sender_id); SMS go out under its own name meanwhile"
                     watch.begin(tx, house, "sender_id", text, now)
@@ -282,15 +416,16 @@ def _said(row: Notification) -> str:
 def _ready(row: Notification, incident: Incident | None, house: House, now: datetime) -> Notification:
     """The row with its person, number and text settled for now; or ended, when it may not or need not go."""
     if unwanted := _unwanted(row, incident, now):
-        return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
+        return row.becomes(Event.CANCELLED if row.is_page else Event.GAVE_UP, ended_at=now, reason=unwanted)
     person = house.people.get(row.target)
-    number = person.number if person else row.number
+    # A person who left the config is paged no more, though the row may know their number from an earlier attempt.
+    number = person.number if person else None if row.resends_itself else row.number
     if number is None:
         return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{row.target} has no phone in the config any more")
     if barred := why_not_textable(number, house.sms.allowed_regions, known=person is not None):
         return row.becomes(Event.GAVE_UP, ended_at=now, reason=barred)
     if _asker_lost_the_right(row, house, person):
-        return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
+        return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
         late = texts.late_by(row.created_at, now) if row.step == 1 and row.failures else None
@@ -320,67 +455,118 @@ def _unwanted(row: Notification, incident: Incident | None, now: datetime) -> st
 
 
 def _asker_lost_the_right(row: Notification, house: House, recipient: Person | None) -> bool:
-    """Roles are checked when it was typed and once more here; API tokens and the bridge itself are not people."""
-    if row.is_page or not row.asked_by or row.asked_by == watch.WATCH or row.asked_by.startswith("api:"):
+    """Roles, of people and of API tokens, are checked when it was typed and once more here."""
+    if row.resends_itself or not row.asked_by:
         return False
     asker = house.people.get(row.asked_by)
-    return asker is None or asker.role < (Role.RESPONDER if recipient else Role.OPERATOR)
+    role = asker.role if asker else house.scripts.get(row.asked_by.removeprefix("api:"))
+    return role is None or role < (Role.RESPONDER if recipient else Role.OPERATOR)
 
 
 class _Budget:
-    """What the limits still allow in one claim. Summed once, however many rows ask."""
+    """What the limits still allow in one claim.
 
-    def __init__(self, limits: Limits, spent: list[Spent], now: datetime) -> None:
+    The sends of a window are added up by the database; one by one they are only read once a limit is reached.
+    """
+
+    def __init__(self, tx: Transaction, limits: Limits, now: datetime) -> None:
+        self._tx = tx
         self._limits = limits
-        self._spent = spent
         self._now = now
-        # By length of window: segments by number, and of all numbers.
-        self._used = {w.length: _used(spent, now - w.length) for w in (*limits.per_person, *limits.total)}
+        self._claimed: list[Spent] = []
+        lengths = {window.length for window in (*limits.per_person, *limits.total)}
+        self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
 
     def opens_at(self, row: Notification) -> datetime | None:
         """When the limits let this one out; None: now."""
         assert row.number is not None and row.segments is not None
-        limits, number = self._limits, row.number.e164
-        total = limits.typed_total if row.priority is Priority.TYPED else limits.total
-        used = [(w, self._used[w.length][number]) for w in limits.per_person]
-        used += [(w, self._used[w.length].total()) for w in total]
-        if all(segments + min(row.segments, w.segments) <= w.segments for w, segments in used):
+        number, per_person = row.number.e164, self._limits.per_person
+        total = self._limits.typed_total if row.priority is Priority.TYPED else self._limits.total
+        used = [(window, self._reserved[window.length][number]) for window in per_person]
+        used += [(window, self._reserved[window.length].total()) for window in total]
+        if all(segments + min(row.segments, window.segments) <= window.segments for window, segments in used):
             return None
-        theirs = [s for s in self._spent if s.number == number]
-        waits = [
-            opens_at(theirs, limits.per_person, row.segments, self._now),
-            opens_at(self._spent, total, row.segments, self._now),
-        ]
+        spent = self._tx.spent(self._now - self._limits.longest) + self._claimed
+        theirs = [s for s in spent if s.number == number]
+        waits = [opens_at(theirs, per_person, row.segments, self._now), opens_at(spent, total, row.segments, self._now)]
         return max((wait for wait in waits if wait), default=None)
 
-    def reserve(self, spent: Spent) -> None:
-        self._spent.append(spent)
-        for used in self._used.values():
-            used[spent.number] += spent.segments
-
-
-def _used(spent: Sequence[Spent], since: datetime) -> Counter[str]:
-    used: Counter[str] = Counter()
-    for s in spent:
-        if s.at > since:
-            used[s.number] += s.segments
-    return used
+    def reserve(self, row: Notification) -> None:
+        """This one goes out now."""
+        assert row.number is not None and row.segments is not None
+        self._claimed.append(Spent(row.number.e164, self._now, row.segments))
+        for reserved in self._reserved.values():
+            reserved[row.number.e164] += row.segments
 
 
 def _leaving(row: Notification, installation: str, now: datetime) -> Notification:
     """Claimed: the next attempt, its lease, and the reference that Mobizon will list it under."""
-    assert row.number is not None
     attempt = row.attempt + 1
-    told = "|".join((installation, str(row.id), str(attempt), row.number.e164, row.text or ""))
-    reference = "sb" + hashlib.sha256(told.encode()).hexdigest()[:20]
+    reference = _reference(row, attempt, installation)
     return row.becomes(
         Event.CLAIMED, attempt=attempt, reference=reference, claimed_at=now, lease_until=now + LEASE, reason=None
     )
 
 
+def references(row: Notification, installation: str) -> dict[str, int]:
+    """What the gateway may list this row under, and which attempt that was.
+
+    Earlier attempts count too, one of them may be performed late; and later ones, which a life of this database
+    may have made that a restored backup knows nothing of.
+    """
+    return {_reference(row, attempt, installation): attempt for attempt in range(1, row.attempt + _LATER_ATTEMPTS)}
+
+
+def _reference(row: Notification, attempt: int, installation: str) -> str:
+    """Survives a restored backup and matches nothing else: made of who we are, what it says and to whom."""
+    assert row.number is not None
+    text = texts.without_lateness(row.text or "")  # a life of this database that was less late sent the same page
+    told = "|".join((installation, str(row.id), str(attempt), row.number.e164, text))
+    return "sb" + hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def _lost(row: Notification, reason: str, now: datetime) -> Notification:
+    return row.becomes(
+        Event.LOST, reason=reason, lease_until=None, lost_at=now, looks=0, next_look_at=next_look(now, 0, now)
+    )
+
+
+def _found(row: Notification, sms: ListedMessage, now: datetime) -> Notification:
+    return row.becomes(
+        Event.FOUND,
+        submitted_at=now,
+        message_id=sms.id,
+        campaign_id=sms.campaign_id,
+        next_poll_at=now,
+        next_look_at=None,
+        asked_at=None,
+        reason=None,
+    )
+
+
+def _once_more(row: Notification, now: datetime, reason: str) -> Notification:
+    """Back to planned; its budget is freed, and the claim takes it anew."""
+    return row.becomes(
+        Event.MISSING, due_at=now, reason=reason, resent=True, claimed_at=None, next_look_at=None, asked_at=None
+    )
+
+
+def _differs(changed: Notification, row: Notification) -> bool:
+    """Whether people would see a difference."""
+    return (changed.state, changed.gateway_status, changed.reason) != (row.state, row.gateway_status, row.reason)
+
+
+def _others_moderated(tx: Transaction, row: Notification) -> bool:
+    """Whether another SMS of the same incident is still being read at the gateway."""
+    if row.incident_id is None:
+        return False
+    return any(other.moderated and other.id != row.id for other in tx.notifications_of([row.incident_id]))
+
+
 def _submitted(tx: Transaction, row: Notification, outcome: Submitted, now: datetime) -> Notification:
     if outcome.message_id in tx.by_message_id([outcome.message_id]):
-        return row.becomes(Event.LOST, reason="Mobizon answered with the id of another message")
+        reason = "Mobizon answered with the id of another message"
+        return _lost(row, reason, now) if row.state is State.SENDING else row
     return row.becomes(
         Event.SUBMITTED,
         submitted_at=now,
@@ -389,6 +575,8 @@ def _submitted(tx: Transaction, row: Notification, outcome: Submitted, now: date
         moderated=outcome.moderated,
         next_poll_at=now + _FIRST_POLL,
         lease_until=None,
+        next_look_at=None,
+        asked_at=None,
         reason=None,
     )
 

@@ -578,6 +578,14 @@ class Transaction(Protocol):
         """Submitted rows whose `next_poll_at` has come, the longest overdue first."""
         ...
 
+    def looks_due(self, now: datetime, limit: int) -> list[Notification]:
+        """Uncertain rows whose `next_look_at` has come, the longest overdue first."""
+        ...
+
+    def is_unsettled(self, number: str, text: str, other_than: int) -> bool:
+        """Whether another row with this number and text is sending or uncertain: then text tells nothing."""
+        ...
+
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
         """The gateway hinted at these: ask at once. How many we know."""
         ...
@@ -585,6 +593,10 @@ class Transaction(Protocol):
     def by_message_id(self, message_ids: Collection[str]) -> dict[str, Notification]: ...
     def spent(self, since: datetime) -> list[Spent]:
         """Segments reserved since then: rows claimed and not released."""
+        ...
+
+    def reserved(self, after: datetime) -> dict[str, int]:
+        """What was `spent` after then, added up by number."""
         ...
 
     def was_sent_to(self, number: str, chat: str | None) -> bool:
@@ -650,6 +662,10 @@ class Transaction(Protocol):
         """Mark one handled ("done", "bad: …"); False: it was already."""
         ...
 
+    def forget(self, before: datetime, now: datetime, limit: int) -> int:
+        """Let go of numbers, texts and bodies of what ended before that, some at a time; how many rows it was."""
+        ...
+
     # timers
     def set_timer(self, timer: Timer) -> None: ...
     def drop_timer(self, kind: str, subject: str, due_at: datetime | None = None) -> bool:
@@ -659,7 +675,7 @@ class Transaction(Protocol):
     def timers_due(self, now: datetime, limit: int) -> list[Timer]: ...
 
     def next_due(self) -> dict[str, datetime]:
-        """Per tick ("sender", "tracker", "reporter", "timers"), the earliest due time still ahead or missed."""
+        """Per tick ("sender", "finder", "tracker" …), the earliest due time still ahead or missed."""
         ...
 
 

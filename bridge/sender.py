@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
 from bridge.outbox import OPERATOR_WAIT, Outbox
-from bridge.ports import NotStored, Outgoing, SendOutcome, SmsGateway, Unreachable
+from bridge.ports import Lost, NotStored, Outgoing, SendOutcome, SmsGateway, Unreachable
 
 log = logging.getLogger(__name__)
 
 _FENCE = timedelta(seconds=20)  # with less of the lease left than a send may take, not a byte leaves
 
 _RECORD_AGAIN = 1.0  # seconds
+_TOO_MANY_LOST = 5
 
 
 class Sender:
@@ -26,21 +27,29 @@ class Sender:
         self._gateway = gateway
         self._clock = clock
         self._slots = slots
-        self._paused_until: datetime | None = None
+        self._paused_until: float | None = None  # monotonic
+        self._lost_in_a_row = 0
+        self._on_the_wire = 0
+        self._stopping = False
         self.in_flight: set[asyncio.Task[None]] = set()
         self.on_free = _nobody
 
     async def run(self) -> None:
         """Until nothing is due or every slot is taken."""
-        await self._outbox.expire_leases()
         while free := self._free():
             claimed = await self._outbox.claim(free)
             for row in claimed:
+                self._on_the_wire += 1
                 task = asyncio.create_task(self._send(row), name=f"send {row.id}")
                 self.in_flight.add(task)
                 task.add_done_callback(self._done)
-            if not claimed:
-                return
+            if len(claimed) < free:
+                break
+        await self._outbox.expire_leases()
+
+    def stop(self) -> None:
+        """Claim nothing more; what is on the wire goes on."""
+        self._stopping = True
 
     async def drain(self) -> None:
         """Wait until what is on the wire is answered and recorded."""
@@ -49,12 +58,25 @@ class Sender:
 
     def _free(self) -> int:
         """How many may be claimed now; one as a probe while the gateway cannot be used."""
-        now = self._clock.now()
+        if self._stopping:
+            return 0
         if self._paused_until is not None:
-            return 1 if now >= self._paused_until and not self.in_flight else 0
-        return self._slots - len(self.in_flight)
+            return 1 if self._clock.monotonic() >= self._paused_until and not self._on_the_wire else 0
+        return self._slots - self._on_the_wire
 
     async def _send(self, row: Notification) -> None:
+        try:
+            outcome = await self._asked(row)
+        finally:
+            # Free before its answer is on disk: the next claim shares the answer's commit, or fails with it.
+            self._on_the_wire -= 1
+            self.on_free()
+        while not await self._recorded(row, outcome):
+            await self._clock.wait(_RECORD_AGAIN)
+        if isinstance(outcome, Lost) and self._lost_in_a_row >= _TOO_MANY_LOST:
+            await self._outbox.answers_lost(self._lost_in_a_row, outcome.reason)
+
+    async def _asked(self, row: Notification) -> SendOutcome:
         assert row.number is not None and row.text is not None and row.reference is not None
         assert row.lease_until is not None
         outgoing = Outgoing(
@@ -69,13 +91,18 @@ class Sender:
         )
         left = row.lease_until - self._clock.now() - _FENCE
         outcome = await self._gateway.send(outgoing, not_after=self._clock.monotonic() + left.total_seconds())
+        self._pace(outcome)
+        return outcome
+
+    def _pace(self, outcome: SendOutcome) -> None:
+        """One probe a minute while the gateway cannot be used, or while its answers get lost."""
+        self._lost_in_a_row = self._lost_in_a_row + 1 if isinstance(outcome, Lost) else 0
+        pause: timedelta | None = None
         if isinstance(outcome, Unreachable):
             pause = OPERATOR_WAIT if outcome.needs_operator else outcome.wait
-            self._paused_until = self._clock.now() + pause if pause else None
-        else:
-            self._paused_until = None
-        while not await self._recorded(row, outcome):
-            await self._clock.wait(_RECORD_AGAIN)
+        elif self._lost_in_a_row >= _TOO_MANY_LOST:
+            pause = OPERATOR_WAIT
+        self._paused_until = self._clock.monotonic() + pause.total_seconds() if pause else None
 
     async def _recorded(self, row: Notification, outcome: SendOutcome) -> bool:
         """Whether the answer is on disk; it is held in memory while the database cannot take it."""
@@ -91,7 +118,6 @@ class Sender:
         if not task.cancelled() and (error := task.exception()):
             # The row stays `sending` until its lease runs out, and is uncertain then.
             log.error("a send could not be recorded", exc_info=error)
-        self.on_free()
 
 
 def _nobody() -> None:

@@ -19,6 +19,7 @@ _ADDRESS = re.compile(r"^[\d.:]+$")
 _ASIDE = re.compile(r"\s*\((?:instance|on|host) [^)]*\)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+_LATE = re.compile(r"LATE \d+m\. ")
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _LEAST_FACT = 20  # characters; a shorter stump tells nothing
@@ -61,6 +62,11 @@ def page(incident: Incident, rules: SmsRules, zone: ZoneInfo, *, late: timedelta
         if len(text) - len(tail) - len(head) >= _LEAST_FACT:
             return text
     return sms.shorten(_joined(f"{front}{title}{_where(incident, briefer[:1])}", told), rules.max_segments, tail)
+
+
+def without_lateness(text: str) -> str:
+    """The page without the mark that says how late it is."""
+    return _LATE.sub("", text)
 
 
 def late_by(planned_for: datetime, now: datetime) -> timedelta | None:

@@ -1,12 +1,13 @@
 """Tick: asks the gateway what became of submitted rows, a hundred ids a call."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
 from bridge.domain.retry import next_attempt
 from bridge.outbox import Outbox
-from bridge.ports import SmsGateway, Statuses, Store, Unreachable
+from bridge.ports import Failure, Refused, SmsGateway, Statuses, Store, Unreachable
 
 _A_CALL = 100
 
@@ -22,25 +23,36 @@ class Tracker:
         self._gateway = gateway
         self._clock = clock
         self._failures = 0
-        self._not_before: datetime | None = None
+        self._not_before: float | None = None  # monotonic
 
     async def run(self) -> None:
         """Until nobody is due to be asked about, or the gateway cannot be asked."""
-        while self._not_before is None or self._clock.now() >= self._not_before:
+        while self._not_before is None or self._clock.monotonic() >= self._not_before:
             due = await self._due(self._clock.now())
             if not due:
                 return
-            answer = await self._gateway.statuses([row.message_id for row in due if row.message_id])
-            if isinstance(answer, Statuses):
-                self._failures, self._not_before = 0, None
-                await self._outbox.report(due, dict(answer.reports), answer.missing)
-            else:
+            if failure := await self._ask(due):
                 self._failures += 1
-                self._not_before = self._patience(answer.wait if isinstance(answer, Unreachable) else None)
+                asked = failure.wait if isinstance(failure, Unreachable) else None
+                now = self._clock.now()
+                patience = max(next_attempt(self._failures, now) - now, asked or timedelta(0))
+                self._not_before = self._clock.monotonic() + patience.total_seconds()
+                return
+            self._failures, self._not_before = 0, None
+
+    async def _ask(self, rows: Sequence[Notification]) -> Failure | None:
+        """Ask about these and record the answer; a refused question is halved until it is the one bad id."""
+        answer = await self._gateway.statuses([row.message_id for row in rows if row.message_id])
+        if isinstance(answer, Statuses):
+            await self._outbox.report(rows, dict(answer.reports), answer.missing)
+            return None
+        if not isinstance(answer, Refused):
+            return answer
+        if len(rows) == 1:
+            await self._outbox.report(rows, {}, [row.message_id for row in rows if row.message_id])
+            return None
+        half = len(rows) // 2
+        return await self._ask(rows[:half]) or await self._ask(rows[half:])
 
     async def _due(self, now: datetime) -> list[Notification]:
         return await self._store.read(lambda tx: tx.polls_due(now, _A_CALL))
-
-    def _patience(self, asked: timedelta | None) -> datetime:
-        now = self._clock.now()
-        return max(next_attempt(self._failures, now), now + (asked or timedelta(0)))

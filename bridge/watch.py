@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain import sms
 from bridge.domain.house import House
-from bridge.domain.notification import Notification, Priority
+from bridge.domain.notification import WATCH, Notification, Priority
 from bridge.ports import Card, CardKind, Place, Timer, Transaction
 
 
@@ -91,6 +91,3 @@ TROUBLE_OVER = "trouble_over"
 _PASSING = {"source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "chat_moved", "card"}
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
 _WORTH_TELLING = timedelta(minutes=15)  # an SMS that waited longer tells of a trouble that may be long over
-
-WATCH = "watch"
-"""Who "asked" for an SMS about the bridge itself."""

@@ -52,6 +52,7 @@ from storage.tables import (
     timer,
     trouble,
     trouble_open,
+    uncertain,
     update_waiting,
 )
 
@@ -215,6 +216,23 @@ polls_due: Select[Any] = (
     .order_by(notification.c.next_poll_at, notification.c.id)
     .limit(_limit)
 )
+looks_due: Select[Any] = (
+    select(notification)
+    .where(uncertain, notification.c.next_look_at <= _now)
+    .order_by(notification.c.next_look_at, notification.c.id)
+    .limit(_limit)
+)
+# Whether text and number could mean another row as well.
+unsettled: Select[Any] = (
+    select(notification.c.id)
+    .where(
+        or_(sending, uncertain),
+        notification.c.number == bindparam("number"),
+        notification.c.text == bindparam("text"),
+        notification.c.id != bindparam("other_than"),
+    )
+    .limit(1)
+)
 # The gateway hinted at these. Rows at an end are left as they are, but count as known.
 poll_now: Update = (
     update(notification)
@@ -223,11 +241,18 @@ poll_now: Update = (
 )
 by_message_id: Select[Any] = select(notification).where(notification.c.message_id.in_(_listed("message_ids")))
 # What counts against the limits: claimed, and neither refused nor known not to have left.
-spent: Select[Any] = select(notification.c.number, notification.c.claimed_at, notification.c.segments).where(
-    notification.c.claimed_at >= bindparam("since"),
+_reserved = and_(
     notification.c.state.in_([State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
     notification.c.number.is_not(None),
     notification.c.segments.is_not(None),
+)
+spent: Select[Any] = select(notification.c.number, notification.c.claimed_at, notification.c.segments).where(
+    notification.c.claimed_at >= bindparam("since"), _reserved
+)
+reserved: Select[Any] = (
+    select(notification.c.number, func.sum(notification.c.segments))
+    .where(notification.c.claimed_at > bindparam("after"), _reserved)
+    .group_by(notification.c.number)
 )
 # Whether this number is new to this chat; pages do not count, nobody typed their number.
 was_sent_to: Select[Any] = (
@@ -420,7 +445,45 @@ def _earliest(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
 next_due: Select[Any] = select(
     _earliest(notification.c.due_at, planned).label("planned"),
     _earliest(notification.c.lease_until, sending).label("leased"),
+    _earliest(notification.c.next_look_at, uncertain).label("finder"),
     _earliest(notification.c.next_poll_at, submitted).label("tracker"),
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),
+)
+
+
+# --- what is forgotten ---
+
+
+def _some(table: Table, *where: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Up to `limit` rows: a long sleep must not make one endless transaction."""
+    key = next(iter(table.primary_key.columns))
+    return key.in_(select(key).where(*where).limit(_limit))
+
+
+_before = bindparam("before", type_=Instant())
+_week_ago = bindparam("week_ago", type_=Instant())
+_day_ago = bindparam("day_ago", type_=Instant())
+_ended_long_ago = notification.c.ended_at < _before
+# Numbers and texts go; times, counts and cost stay. Each line says what stands for what is gone.
+forget: tuple[Update | Delete, ...] = (
+    delete(receipt).where(
+        _some(receipt, receipt.c.received_at < _before, receipt.c.state != said(ReceiptState.STORED))
+    ),
+    update(notification)
+    .where(
+        _some(notification, _ended_long_ago, or_(notification.c.number.is_not(None), notification.c.text.is_not(None)))
+    )
+    .values(number=None, text=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
+    update(incident)
+    .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
+    .values(fact="", places=()),
+    delete(question).where(_some(question, question.c.expires_at < _before, question.c.answer.is_not(None))),
+    delete(card).where(_some(card, card.c.changed_at < _before, card.c.kind == said(CardKind.NOTE))),
+    delete(alert).where(alert.c.last_seen < _before, alert.c.ended_at.is_not(None)),
+    delete(alert).where(
+        alert.c.incident_id == literal(0), alert.c.last_seen < _day_ago
+    ),  # tombstones serve for minutes
+    delete(trouble).where(trouble.c.over_at < _before),
+    delete(telegram_update).where(telegram_update.c.done_at < _week_ago),  # Telegram brings none back after a day
 )

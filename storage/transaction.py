@@ -68,9 +68,11 @@ class SqlTransaction:
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
         newest_half = limit // 2
-        oldest = self._all(Receipt, sql.oldest_waiting, limit=limit - newest_half)
-        after = oldest[-1].id if oldest else 0
-        newest = self._all(Receipt, sql.newest_waiting, after=after, limit=newest_half)
+        oldest_half = limit - newest_half
+        oldest = self._all(Receipt, sql.oldest_waiting, limit=oldest_half)
+        if len(oldest) < oldest_half:
+            return oldest
+        newest = self._all(Receipt, sql.newest_waiting, after=oldest[-1].id, limit=newest_half)
         return oldest + newest[::-1]
 
     def save_receipts(self, receipts: Iterable[Receipt]) -> None:
@@ -198,6 +200,13 @@ class SqlTransaction:
     def polls_due(self, now: datetime, limit: int) -> list[Notification]:
         return self._all(Notification, sql.polls_due, now=now, limit=limit)
 
+    def looks_due(self, now: datetime, limit: int) -> list[Notification]:
+        return self._all(Notification, sql.looks_due, now=now, limit=limit)
+
+    def is_unsettled(self, number: str, text: str, other_than: int) -> bool:
+        found = self._run(sql.unsettled, number=number, text=text, other_than=other_than)
+        return found.first() is not None
+
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
         return self._run(sql.poll_now, message_ids=list(message_ids), now=now).rowcount
 
@@ -207,6 +216,9 @@ class SqlTransaction:
 
     def spent(self, since: datetime) -> list[Spent]:
         return [Spent(number.e164, at, segments) for number, at, segments in self._run(sql.spent, since=since)]
+
+    def reserved(self, after: datetime) -> dict[str, int]:
+        return {number.e164: segments for number, segments in self._run(sql.reserved, after=after)}
 
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         return self._run(sql.was_sent_to, number=number, chat=chat).first() is not None
@@ -310,6 +322,15 @@ class SqlTransaction:
         done = self._run(sql.finish_update, bot=bot_id, number=update_id, became=outcome, now=now)
         return done.rowcount == 1
 
+    def forget(self, before: datetime, now: datetime, limit: int) -> int:
+        times = {"before": before, "week_ago": now - timedelta(days=7), "day_ago": now - timedelta(days=1)}
+        gone = 0
+        for statement in sql.forget:
+            wanted = statement.compile().params.keys()
+            given = {"limit": limit, **times}
+            gone += self._run(statement, **{name: given[name] for name in wanted if name in given}).rowcount
+        return gone
+
     # timers
 
     def set_timer(self, timer: Timer) -> None:
@@ -322,9 +343,9 @@ class SqlTransaction:
         return self._all(Timer, sql.timers_due, now=now, limit=limit)
 
     def next_due(self) -> dict[str, datetime]:
-        planned, leased, tracker, reporter, timers = self._run(sql.next_due).one()
+        planned, leased, finder, tracker, reporter, timers = self._run(sql.next_due).one()
         sender = min((at for at in (planned, leased) if at), default=None)
-        due = {"sender": sender, "tracker": tracker, "reporter": reporter, "timers": timers}
+        due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
         return {tick: at for tick, at in due.items() if at}
 
     def _keep(

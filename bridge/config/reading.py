@@ -114,6 +114,7 @@ def _config(file: Section) -> Config:
     _look_for_gaps(file, routes, watch)
     if "chats" in file and "telegram" not in file:
         file.warn("there is no bot to write there; add telegram: {token_file: FILE}", "chats")
+    tokens = _api_tokens(file.section("api"))
     house = House(
         time_zone=zone,
         people=people,
@@ -124,6 +125,7 @@ def _config(file: Section) -> Config:
         sms=rules,
         limits=_limits(file.section("limits")),
         watch=watch,
+        scripts={name: token.role for name, token in tokens.items()},
     )
     return Config(
         house=house,
@@ -132,7 +134,7 @@ def _config(file: Section) -> Config:
         mobizon=mobizon,
         telegram=_telegram(file.section("telegram"), server) if "telegram" in file else None,
         sources={name: settings for name, (settings, _) in sources.items()},
-        api_tokens=_api_tokens(file.section("api")),
+        api_tokens=tokens,
         heartbeat_url=heartbeat_url,
     )
 

@@ -93,6 +93,7 @@ class House:
     sms: SmsRules = SmsRules()
     limits: Limits = Limits()
     watch: Watch = Watch()
+    scripts: Mapping[str, Role] = field(default_factory=dict)  # API tokens by name, and what each may do
 
     def person_by_telegram(self, user_id: int) -> Person | None:
         """Who this Telegram user is; user names are never looked at."""

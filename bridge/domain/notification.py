@@ -63,7 +63,10 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.LOST: State.UNCERTAIN,
     },
     State.UNCERTAIN: {
-        Event.SUBMITTED: State.SUBMITTED,  # the answer came after all, late
+        Event.SUBMITTED: State.SUBMITTED,  # the answer came after all, late; the next three likewise
+        Event.REFUSED: State.FAILED,
+        Event.UNREACHABLE: State.PLANNED,
+        Event.POSTPONED: State.PLANNED,
         Event.FOUND: State.SUBMITTED,
         Event.NOT_SEEN_YET: State.UNCERTAIN,
         Event.MISSING: State.PLANNED,
@@ -79,12 +82,21 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 
 
+def lost_token(row: "Notification") -> str:
+    """What the buttons under a lost SMS carry: of this attempt only, and not to be guessed."""
+    return (row.reference or "")[2:18]
+
+
 def after(state: State, event: Event) -> State:
     """The state that follows; raises InvalidTransition where the table has no arrow."""
     try:
         return TRANSITIONS[state][event]
     except KeyError:
         raise InvalidTransition(f"a {state} notification cannot be {event}") from None
+
+
+WATCH = "watch"
+"""Who "asked" for an SMS about the bridge itself."""
 
 
 class Priority(IntEnum):
@@ -140,6 +152,13 @@ class Notification:
     lease_until: datetime | None = None
     claimed_at: datetime | None = None
 
+    # while its answer is lost
+    lost_at: datetime | None = None
+    looks: int = 0  # answered looks at the gateway's list that did not show it
+    next_look_at: datetime | None = None
+    asked_at: datetime | None = None  # since when the chat is asked whether to send it again
+    resent: bool = False  # it was sent once more because the gateway did not list it
+
     # what became of it
     submitted_at: datetime | None = None
     message_id: str | None = None
@@ -161,6 +180,11 @@ class Notification:
     @property
     def is_page(self) -> bool:
         return self.incident_id is not None
+
+    @property
+    def resends_itself(self) -> bool:
+        """Not listed after all looks, it goes out once more; a typed SMS asks first."""
+        return self.is_page or self.asked_by == WATCH
 
     @property
     def at_operator(self) -> bool:

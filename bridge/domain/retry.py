@@ -19,6 +19,18 @@ _CADENCE = (
 )
 _SLOWEST = timedelta(minutes=20)
 
+_LOOKS = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=5))
+LOOKS = len(_LOOKS)
+"""Answered looks before a lost SMS counts as not listed."""
+_STILL_ASKING = timedelta(minutes=30)
+UNKNOWN_AFTER = timedelta(hours=24)
+"""How long the chat is asked what to do about a lost SMS."""
+
+
+def next_look(lost_at: datetime, looks: int, now: datetime) -> datetime:
+    """When to look for a lost SMS in the gateway's list: 30 s, 2 and 5 minutes after, then now and then."""
+    return max(lost_at + _LOOKS[looks], now) if looks < LOOKS else now + _STILL_ASKING
+
 
 def next_attempt(failures: int, now: datetime) -> datetime:
     """When to try a send that did not reach the gateway again: 5 s, 10 s, 20 s … at most 5 minutes."""

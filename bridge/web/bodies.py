@@ -54,7 +54,7 @@ async def uninvited(request: web.Request) -> None:
 async def _all_of(request: web.Request, limit: int) -> bytes:
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
+        while chunk := await request.content.readany():
             body += chunk
             if len(body) > limit:
                 raise TooBig(limit)

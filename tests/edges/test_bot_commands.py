@@ -154,23 +154,21 @@ async def test_a_command_for_another_bot_is_left_to_it() -> None:
 
 async def test_an_old_command_changes_nothing_and_says_so() -> None:
     async with a_scene() as scene:
-        scene.telegram.type(AIGERIM, OPS, f"/sms {NUMBER} Hi")
+        scene.telegram.type(AIGERIM, OPS, "/cancel 7")
         scene.clock.advance(121)
         await scene.hear()
 
-        assert scene.door.requests == []
+        assert scene.door.cancelled == []
         assert scene.replies() == ["This reached me 2 min late, so it was not run. Send it again if it still holds."]
 
 
-async def test_an_old_command_that_was_run_before_a_crash_is_not_called_unrun() -> None:
+async def test_an_old_sms_asks_before_it_goes() -> None:
     async with a_scene() as scene:
         scene.telegram.type(AIGERIM, OPS, f"/sms {NUMBER} Hi")
-        await scene.bot.poller.poll_once(0)
-        scene.store.kept.causes = {f"telegram:123456:{scene.store.kept.waiting[0].update_id}"}
         scene.clock.advance(600)
-        await scene.bot.handle_waiting()
+        await scene.hear()
 
-        assert scene.replies() == []
+        assert [request.late for request in scene.door.requests] == ["typed 10 min ago"]
 
 
 async def test_a_crash_between_doing_and_marking_repeats_with_the_same_cause() -> None:

@@ -208,7 +208,8 @@ AT = START + timedelta(minutes=1)
         ),
         (
             {"state": State.UNCERTAIN},
-            "? #1043 +7 701 ••• •• 01 · uncertain: the answer was cut off; nothing is sent again",
+            "? #1043 +7 701 ••• •• 01 · uncertain: looking it up, 1 of 3. "
+            "The answer was cut off; nothing is sent again meanwhile.",
         ),
         ({"target": "magnum", "person": "magnum", "number": None}, "→ #1043 Magnum · queued"),
         ({"number": None}, "→ #1043 +7 701 ••• •• 01 · queued"),

@@ -203,6 +203,14 @@ async def test_what_may_have_left_counts_against_the_limits(store: Store, row: N
     await keep(store, row)
     spent = await store.read(lambda tx: tx.spent(NOW))
     assert spent == ([Spent(NUMBER.e164, NOW, 1)] if counts else [])
+    reserved = await store.read(lambda tx: tx.reserved(NOW - timedelta(microseconds=1)))
+    assert reserved == ({NUMBER.e164: 1} if counts else {})
+
+
+async def test_what_is_reserved_is_added_up_by_number(store: Store) -> None:
+    await keep(store, *(claimed(typed(number), at) for number, at in enumerate((NOW - SECOND, NOW, NOW), start=1)))
+    await keep(store, replace(claimed(typed(4)), number=OTHER, segments=3))
+    assert await store.read(lambda tx: tx.reserved(NOW - SECOND)) == {NUMBER.e164: 2, OTHER.e164: 3}
 
 
 async def test_a_number_is_known_to_a_chat_once_a_typed_text_has_gone_there(store: Store) -> None:

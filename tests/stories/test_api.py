@@ -63,6 +63,7 @@ async def test_no_key_token_number_or_text_reaches_a_log_or_a_metric(
     await world.post("alertmanager", firing("db1"))
     await world.advance(seconds=2)
     await world.types("/sms +77010000009 a text with pikachu")
+    await world.advance(seconds=5)
     await world.press("Send")
     world.mobizon.drops_after_accepting(times=1)
     await world.types("/sms jonas another pikachu")

@@ -74,16 +74,6 @@ async def test_what_mobizon_refuses_is_told_and_not_tried_again(world: World) ->
     assert len(sends) == 1
 
 
-async def test_a_lost_answer_stays_visible_and_is_never_sent_again(world: World) -> None:
-    world.mobizon.drops_after_accepting(times=1)
-    await world.types("/sms jonas hello")
-    await world.advance(hours=1)
-
-    assert "uncertain" in world.card.text
-    assert len(world.phone("jonas").texts) == 1
-    assert 'sms_bridge_uncertain_total{resolution="open"} 1.0' in await world.metrics()
-
-
 async def test_a_hanging_mobizon_is_given_up_on_and_frees_its_slot(world: World) -> None:
     world.mobizon.hangs_after_accepting(times=1)
     await world.types("/sms jonas hello")
@@ -164,12 +154,17 @@ async def test_one_update_is_one_sms_however_often_telegram_brings_it(world: Wor
     assert len(world.mobizon.sent) == 2
 
 
-async def test_a_command_from_before_an_outage_is_not_run(world: World) -> None:
+async def test_a_command_from_before_an_outage_asks_first(world: World) -> None:
     world.telegram.type(AIGERIM, OPS, "/sms jonas hello", topic=TOPIC)
+    world.telegram.type(AIGERIM, OPS, "/cancel 1", topic=TOPIC)
     world.clock.advance(180)
-    await world.settle()
+    await world.advance(seconds=3)
     assert world.mobizon.sent == []
-    assert "again" in world.card.text
+    assert any("not run" in card.text for card in world.ops.cards)
+    assert any("typed 3 min ago" in card.text for card in world.ops.cards)
+
+    await world.press("Send")
+    assert world.phone("jonas").texts == ["hello"]
 
 
 async def test_a_deferred_sms_leaves_at_its_hour_unless_taken_back(world: World) -> None:

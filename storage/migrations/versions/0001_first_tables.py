@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("severity", sa.Text, nullable=False),
         sa.Column("last_seen", sa.BigInteger, nullable=False),
         sa.Column("ended_at", sa.BigInteger),
+        sa.Column("receipt", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("source", "group_key", "fingerprint", "incident_id"),
     )
     op.create_table(
@@ -112,6 +113,11 @@ def upgrade() -> None:
         sa.Column("reference", sa.Text),
         sa.Column("lease_until", sa.BigInteger),
         sa.Column("claimed_at", sa.BigInteger),
+        sa.Column("lost_at", sa.BigInteger),
+        sa.Column("looks", sa.Integer, nullable=False),
+        sa.Column("next_look_at", sa.BigInteger),
+        sa.Column("asked_at", sa.BigInteger),
+        sa.Column("resent", sa.Boolean, nullable=False),
         sa.Column("submitted_at", sa.BigInteger),
         sa.Column("message_id", sa.Text),
         sa.Column("campaign_id", sa.Text),
@@ -127,7 +133,12 @@ def upgrade() -> None:
     )
     _index("notification_cause", "notification", ["cause"], unique=True)
     _index("notification_claimable", "notification", ["priority", "due_at", "id"], where="state = 'planned'")
-    _index("notification_claimed", "notification", ["claimed_at"], where="claimed_at IS NOT NULL")
+    _index(
+        "notification_claimed",
+        "notification",
+        ["claimed_at", "state", "number", "segments"],
+        where="claimed_at IS NOT NULL",
+    )
     _index("notification_due", "notification", ["due_at"], where="state = 'planned'")
     _index("notification_leased", "notification", ["lease_until"], where="state = 'sending'")
     _index("notification_message", "notification", ["message_id"], unique=True, where="message_id IS NOT NULL")
@@ -139,6 +150,7 @@ def upgrade() -> None:
     )
     _index("notification_number", "notification", ["number"], where="number IS NOT NULL")
     _index("notification_plan", "notification", ["incident_id", "round", "step"], where="incident_id IS NOT NULL")
+    _index("notification_looks", "notification", ["next_look_at"], where="state = 'uncertain'")
     _index("notification_polls", "notification", ["next_poll_at"], where="state = 'submitted'")
     op.create_table(
         "question",

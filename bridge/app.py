@@ -204,7 +204,11 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
 
 
 async def run(config_file: Path) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads the config again. Raises ConfigError before anything starts."""
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the config again.
+
+    Raises ConfigError before anything starts, and NotStored when the disk failed the database: whoever started us
+    starts us again.
+    """
     config = load_config(config_file)
     loop, stopping, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -213,14 +217,17 @@ async def run(config_file: Path) -> None:
     async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
         stop = asyncio.create_task(stopping.wait())
-        while not stop.done():
+        ruined = asyncio.create_task(bridge.store.ruined.wait())
+        while not stop.done() and not ruined.done():
             again = asyncio.create_task(reload.wait())
-            await asyncio.wait({stop, again}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stop, ruined, again}, return_when=asyncio.FIRST_COMPLETED)
             if reload.is_set():
                 reload.clear()
                 await bridge.reload()
             again.cancel()
         log.info("stopping: what is on the wire is finished first")
+    if ruined.done() and not stop.done():
+        raise NotStored("the disk failed the database; start again, and look at the disk")
 
 
 async def _if_it_can_be_kept(told: Awaitable[None]) -> None:

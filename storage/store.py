@@ -108,6 +108,7 @@ class SqliteStore:
         self._arrived = asyncio.Event()
         self._finishing = False
         self._hooks: list[Callable[[Collection[str]], None]] = []
+        self.ruined = asyncio.Event()  # set: the disk failed us, and only a new process may go on
         self._task = asyncio.create_task(self._commit_what_waits(), name="store writer")
 
     @property
@@ -156,6 +157,8 @@ class SqliteStore:
 
     async def _commit(self, batch: Sequence[tuple[Work, asyncio.Future[Any]]]) -> None:
         outcomes = await self._writer.run(self._writer.session.write, [work for work, _ in batch])
+        if self._writer.session.ruined:
+            self.ruined.set()
         for (_, answer), outcome in zip(batch, outcomes, strict=True):
             if answer.done():  # its caller was cancelled meanwhile
                 continue
@@ -185,6 +188,7 @@ class _Session:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.commits = 0
+        self.ruined = ""  # why nothing on this connection is to be believed any more
         self._raw = raw
         # hide_parameters: an error message must not carry a number or a text into the log.
         engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
@@ -203,6 +207,8 @@ class _Session:
 
     def write(self, works: Sequence[Work]) -> list[_Outcome]:
         """Run all in one commit; when one fails, each in its own, so that only the culprit pays."""
+        if self.ruined:
+            return [_Outcome(error=NotStored(self.ruined)) for _ in works]
         outcomes: list[_Outcome] = []
         try:
             with self._transaction("BEGIN IMMEDIATE"):
@@ -213,8 +219,9 @@ class _Session:
         except _NeverBegan as error:  # nobody's own fault: to try each alone is to wait for the lock each time
             return [_Outcome(error=_explained(error.cause)) for _ in works]
         except Exception as error:
-            if len(works) == 1:
-                return [_Outcome(error=_explained(error))]
+            self.ruined = _ruin(error)
+            if self.ruined or len(works) == 1:
+                return [_Outcome(error=_explained(error)) for _ in works]
             return [self.write([work])[0] for work in works]
         return outcomes
 
@@ -243,6 +250,18 @@ class _NeverBegan(Exception):
     def __init__(self, cause: sqlite3.Error) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+# The disk did not keep what it was told to, or gave back something else. A second fsync may lie about the first,
+# so nothing more is believed on this handle: the process has to end, and a new one reads what is really there.
+_RUIN = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _ruin(error: Exception) -> str:
+    """What to say when this error leaves nothing to trust; empty for all others."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", 0) or 0
+    return f"the disk failed the database ({cause}); nothing more is written" if {code, code & 0xFF} & _RUIN else ""
 
 
 class _Thread(aiosqlite.Connection):

@@ -227,3 +227,18 @@ async def test_closing_commits_what_is_waiting_and_takes_no_more(file: Path) -> 
         await store.write(receipt(1))
     async with open_store(file) as again:
         assert len(await kept(again)) == 500
+
+
+async def test_after_a_failed_fsync_nothing_more_is_believed(store: SqliteStore) -> None:
+    def fsync_fails(_: Transaction) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+    together = [store.write(lambda tx: tx.set_meta("a", "1")), store.write(fsync_fails)]
+    outcomes = await asyncio.gather(*together, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotStored, NotStored]  # a second fsync could lie: not tried
+    assert store.ruined.is_set()
+    with pytest.raises(NotStored, match="nothing more is written"):
+        await store.write(lambda tx: tx.set_meta("a", "2"))
+    assert await store.read(lambda tx: tx.meta("a")) is None

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bridge.demo.mobizon import Fault, SimulatedMobizon
+from bridge.demo.mobizon import Fault, SimulatedMobizon, SimulatedSms
 from bridge.domain.notification import Notification, State, lost_token
 from bridge.mobizon import Mobizon
 from bridge.ports import Lost, Outgoing, SendOutcome, Unreachable
@@ -80,6 +80,10 @@ class FailingMobizon(SimulatedMobizon):
         if fault.late is not None or (fault.holds and not fault.carries_out):
             self.late.add(_reference.get())
         return fault
+
+    def _meets(self, sms: SimulatedSms, criterion: str, value: str) -> bool:
+        # Asked for every SMS at every look: the general answer took half of the whole test.
+        return value in sms.to if criterion == "to" else super()._meets(sms, criterion, value)
 
     async def _hold(self) -> bool:
         with self._stalling(_reference.get()):
@@ -148,8 +152,10 @@ class Town(World):
 
     async def wakes(self) -> None:
         await super().wakes()
+        bridge = self.bridge
+        # Nothing is forgotten within hours, and at every settling its commit would be a third of all.
+        bridge.ticks = [tick for tick in bridge.ticks if tick.name != "retention"]
         if self._hasty:
-            bridge = self.bridge
             settings = bridge.config.value.mobizon
             gateway = await self._life.enter_async_context(HastyMobizon(settings, self.clock, bridge.metrics))
             hasty = Sender(bridge.outbox, gateway, self.clock, settings.concurrency)

@@ -1,0 +1,348 @@
+"""Many lives of a real bridge process, each ended by kill -9, while webhooks and API sends keep coming.
+
+Whoever sends repeats until it is answered, as Alertmanager does; the simulated Mobizon stays up and knows the truth.
+By hand: python -m tests.faults.kill --kills 1000 --messages 20000, or with --planted to see it turn red.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import aiohttp
+
+from bridge.domain.notification import State, lost_token
+from tests.world import AIGERIM, World, firing
+
+ROOT = Path(__file__).parents[2]
+_EACH = 100  # messages to one number; Mobizon is asked for its last 500 when one of them is lost
+_PATIENCE = 30.0  # seconds for a bridge to come up; it takes a third of one
+_POSTING = 0.15  # seconds of a life in which requests come
+_STARTING = 0.3  # seconds that a life takes to be up
+_LATENCY = 0.03  # of Mobizon, between carrying out and answering: where a death leaves nobody knowing
+_BEFORE_IT_IS_UP = 0.2  # of all kills
+_MARK = re.compile(r"m\d{6}")
+
+_CONFIG = """
+server: {listen: "127.0.0.1:PORT"}
+storage: {url: sqlite:bridge.db}
+mobizon: {base_url: MOBIZON, api_key: demo}
+people:
+  aigerim: {phone: "+77010000001", telegram_id: 111111111, role: operator}
+  PEOPLE
+policies: {POLICIES}
+sources: {alertmanager: {token: am-secret}}
+routes: [ROUTES]
+sms: {default_region: KZ, allowed_regions: [KZ]}
+limits: {per_person: {1h: 1000000}, total: {1h: 1000000}, typed_share: 100%}
+api: {tokens: {scripts: {token: api-secret, role: operator}}}
+"""
+
+# Imports cost a second and more of each life, so they are paid once: each life is forked off a process that
+# has done nothing but import, and runs the whole of `sms-bridge run` from there.
+_NURSERY = """
+import os, sys
+import bridge.app, bridge.cli, bridge.cli.verbs, bridge.logs, uvloop
+for line in sys.stdin:
+    if not (pid := os.fork()):
+        os.dup2(2, 1)
+        sys.argv = ["sms-bridge", "run", "--config", line.strip()]
+        bridge.cli.main()
+    print(pid, flush=True)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A mistake that this harness has to find: in a copy of `file`, `old` is replaced by `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+BUGS = {
+    "answers-before-the-commit": Bug(
+        "bridge/dispatcher.py",
+        "tx.keep_receipt(source, route, headers, body, now)\n\n        return await self._store.write(keep)",
+        "tx.keep_receipt(source, route, headers, body, now)\n\n"
+        "        import asyncio\n"
+        "        asyncio.get_running_loop().call_later(\n"
+        "            0.05, lambda: asyncio.ensure_future(self._store.write(keep)))\n"
+        "        return 0",
+    ),
+    "sends-again-what-was-on-the-wire": Bug(
+        "bridge/outbox.py",
+        'lost = _lost(row, "we stopped while it was being sent", now)',
+        "lost = row.becomes(Event.UNREACHABLE, due_at=now, claimed_at=None, lease_until=None)",
+    ),
+}
+
+
+@dataclass
+class Tally:
+    """What was tried, and what Mobizon's ledger and the database say of it."""
+
+    kills: int = 0
+    while_starting: int = 0
+    repeated: int = 0  # requests that a kill left without an answer
+    accepted: int = 0
+    uncertain: int = 0  # rows whose fate a kill left open
+    settled_by_hand: int = 0  # typed ones that Mobizon did not list
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    unfinished: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.lost or self.twice or self.unexpected or self.unfinished)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} kills ({self.while_starting} while starting), {self.accepted} messages accepted, "
+            f"{self.repeated} requests left without an answer and repeated, {self.uncertain} sends uncertain, "
+            f"{self.settled_by_hand} sent again by hand: {len(self.lost)} lost, {len(self.twice)} twice, "
+            f"{len(self.unexpected)} unexpected, unfinished {self.unfinished or 'none'}"
+        )
+
+
+class Senders:
+    """Alertmanager and a script: they repeat each message until it is taken, and remember what was."""
+
+    def __init__(self, messages: int, people: int, base_url: str) -> None:
+        self.waiting = deque(range(messages))
+        self._people = people
+        self.accepted: set[str] = set()
+        self.repeated = 0
+        self._base_url = base_url
+
+    async def send(self, numbers: Sequence[int], spread: Sequence[float]) -> None:
+        """Each once, so many seconds from now; what is not taken waits again."""
+        async with aiohttp.ClientSession(self._base_url) as http:
+
+            async def one(number: int, after: float) -> None:
+                await asyncio.sleep(after)
+                if await self._taken(http, number):
+                    self.accepted.add(mark(number))
+                else:
+                    self.waiting.append(number)
+
+            await asyncio.gather(*(one(number, after) for number, after in zip(numbers, spread, strict=True)))
+
+    async def _taken(self, http: aiohttp.ClientSession, number: int) -> bool:
+        name, person = mark(number), f"p{number % self._people}"
+        if number % 2:
+            path, token, body = f"/webhooks/alertmanager/{person}", "am-secret", firing(name, name=name)
+        else:
+            path, token = "/api/v1/sms", "api-secret"
+            body = {"to": person, "text": name, "idempotency_key": name}
+        try:
+            async with http.post(path, json=body, headers={"Authorization": f"Bearer {token}"}) as answer:
+                return answer.status in (200, 202)
+        except (aiohttp.ClientError, OSError):
+            self.repeated += 1
+            return False
+
+
+class Nursery:
+    """Where the bridge processes come from; one lives at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self._port = port
+        self._pid = 0
+
+    async def bears(self, config: Path) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{config}\n".encode())
+        self._pid = await self._hears()
+
+    async def is_up(self) -> None:
+        """Return once it listens."""
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                except OSError:
+                    await asyncio.sleep(0.005)
+                else:
+                    writer.close()
+                    return
+
+    async def kills(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        status = await self._hears()
+        assert status == signal.SIGKILL, f"it ended by itself, with wait status {status}"
+
+    async def _hears(self) -> int:
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), _PATIENCE)
+        assert line, "the nursery ended; what it said stands above"
+        return int(line)
+
+
+@asynccontextmanager
+async def a_nursery(tree: Path, port: int) -> AsyncIterator[Nursery]:
+    """`tree` is the source tree whose bridge lives."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _NURSERY),
+        cwd=tree,
+        env={**os.environ, "LOG_LEVEL": "ERROR", "PYTHONPATH": str(tree)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    nursery = Nursery(process, port)
+    try:
+        yield nursery
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def torture(folder: Path, kills: int, messages: int, seed: int = 1, bug: Bug | None = None) -> Tally:
+    """Kill so often, while so many messages come; then live on in peace and count."""
+    chance, port, people, tally = random.Random(seed), _free_port(), max(20, messages // _EACH), Tally()
+    world = World(folder, _config(port, people))
+    world.clock.jump((datetime.now(UTC) - world.clock.now()).total_seconds())
+    world.mobizon.latency = _LATENCY
+    world.mobizon.balance = Decimal(100 * messages)
+    senders = Senders(messages, people, f"http://127.0.0.1:{port}")
+    async with world.mobizon, a_nursery(_with_bug(bug, folder) if bug else ROOT, port) as nursery:
+        world.config_file.write_text(world.config_text.replace("MOBIZON", world.mobizon.base_url))
+        world.config_file.chmod(0o600)
+        going = asyncio.create_task(_goes_along(world))
+        for left in range(kills, 0, -1):
+            await nursery.bears(world.config_file)
+            tally.kills += 1
+            if chance.random() < _BEFORE_IT_IS_UP:
+                tally.while_starting += 1
+                await asyncio.sleep(chance.uniform(0, _STARTING))
+                await nursery.kills()
+            else:
+                await nursery.is_up()
+                share = [senders.waiting.popleft() for _ in range(-(-len(senders.waiting) // left))]
+                await _work(world, senders, nursery, share, chance)
+        going.cancel()
+        world.mobizon.latency = 0
+        await _live_on(world, senders, tally)
+        _count(world, senders, tally)
+    return tally
+
+
+async def _work(world: World, senders: Senders, nursery: Nursery, share: Sequence[int], chance: random.Random) -> None:
+    """Send these, and kill in the middle: measured in what reached Mobizon, for a busy machine is a slow one."""
+    enough = len(world.mobizon.requests) + chance.randint(0, len(share))
+    async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as tasks:
+        posting = tasks.create_task(senders.send(share, [chance.uniform(0, _POSTING) for _ in share]))
+        reached = tasks.create_task(world.mobizon.has_seen(enough))
+        await asyncio.wait({posting, reached}, return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        await asyncio.sleep(chance.uniform(0, _LATENCY))
+        await nursery.kills()
+
+
+async def _goes_along(world: World) -> None:
+    """Mobizon's clock goes as the machine's does, while real processes run."""
+    while True:
+        await asyncio.sleep(0.01)
+        world.clock.advance(0.01)
+
+
+async def _live_on(world: World, senders: Senders, tally: Tally) -> None:
+    """The last life is lived in this process on the world's clock: the looks for what was lost take minutes."""
+    await world.wakes()
+    try:
+        counts = await world.bridge.store.read(lambda tx: tx.outbox_counts())
+        tally.uncertain = counts.get(State.UNCERTAIN, 0)
+        rest = list(senders.waiting)
+        senders.waiting.clear()
+        await senders.send(rest, [0] * len(rest))
+        await world.advance(minutes=10)
+        rows = await world.bridge.store.read(lambda tx: tx.find_notifications(state=State.UNCERTAIN, limit=10**6))
+        for row in rows:
+            assert row.asked_at is not None, f"#{row.id} is uncertain, and nobody is asked about it"
+            await world.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, again=True)
+        tally.settled_by_hand = len(rows)
+        await world.advance(minutes=2)
+        left = await world.bridge.store.read(lambda tx: tx.outbox_counts())
+        tally.unfinished = {str(state): count for state, count in left.items() if count and state != State.DELIVERED}
+        tally.repeated = senders.repeated
+        tally.accepted = len(senders.accepted)
+    finally:
+        await world.sleeps()
+
+
+def _count(world: World, senders: Senders, tally: Tally) -> None:
+    ledger = Counter(found[0] if (found := _MARK.search(sms.text)) else sms.text for sms in world.mobizon.sent)
+    tally.lost = sorted(senders.accepted - ledger.keys())
+    tally.unexpected = sorted(ledger.keys() - senders.accepted)
+    tally.twice = sorted(name for name, count in ledger.items() if count > 1)
+
+
+def mark(number: int) -> str:
+    """What a message is recognised by, in Mobizon's ledger too."""
+    return f"m{number:06}"
+
+
+def _config(port: int, many: int) -> str:
+    names = [f"p{number}" for number in range(many)]
+    people = "\n  ".join(f'{name}: {{phone: "+7701{10_000 + number:07}"}}' for number, name in enumerate(names))
+    policies = ", ".join(f"{name}: {{steps: [{{notify: [{name}]}}]}}" for name in names)
+    routes = ", ".join(f"{{name: {name}, policy: {name}}}" for name in names)
+    text = _CONFIG.replace("PEOPLE", people).replace("POLICIES", policies).replace("ROUTES", routes)
+    return text.replace("PORT", str(port))
+
+
+def _with_bug(bug: Bug, folder: Path) -> Path:
+    """A copy of the program with one mistake in it."""
+    tree = folder / "planted"
+    for package in ("bot", "bridge", "storage"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    file = tree / bug.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(bug.old) == 1, f"{bug.file}: the line that the planted bug replaces is not there"
+    file.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    return tree
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill a real bridge again and again while it works.")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--messages", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--planted", choices=sorted(BUGS), help="let a bridge live that has this bug")
+    asked = parser.parse_args()
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # Mobizon's, about those who died as they spoke
+    with tempfile.TemporaryDirectory() as folder:
+        bug = BUGS[asked.planted] if asked.planted else None
+        tally = asyncio.run(torture(Path(folder), asked.kills, asked.messages, asked.seed, bug))
+    print(tally)
+    sys.exit(not tally.is_clean)
+
+
+if __name__ == "__main__":
+    main()

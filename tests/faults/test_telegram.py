@@ -1,0 +1,192 @@
+"""A Telegram that is away, flooded, poisoned, shared or shut: the SMS go on, and the chats catch up."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bridge.demo.telegram import SimulatedTelegram
+from bridge.ports import Chat, ChatOutcome, Later, Place, View
+from bridge.reporter import Reporter
+from tests.world import AIGERIM, OPS, TOPIC, WATCH, World, a_world, firing
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_world(tmp_path) as world:
+        yield world
+
+
+@pytest.mark.parametrize("fault", [SimulatedTelegram.is_down, SimulatedTelegram.hangs_up])
+async def test_two_hours_without_telegram(world: World, fault: Callable[[SimulatedTelegram], None]) -> None:
+    fault(world.telegram)
+    world.telegram.type(AIGERIM, OPS, "/sms jonas hello", topic=TOPIC)
+    for hour in range(6):
+        await world.post("alertmanager", firing(f"db{hour}", name=f"Trouble{hour}"))
+        for _ in range(20):
+            world.clock.advance(60)
+            await world.settle()
+    pages = [text for text in world.phone("aigerim").texts if "sms-bridge" not in text]
+    alarms = [text for text in world.phone("aigerim").texts if "sms-bridge" in text]
+    assert (len(pages), len(alarms), len(world.phone("jonas").texts)) == (6, 1, 6)
+    assert world.ops.cards == world.watch.cards == []
+
+    world.telegram.recovers()
+    await world.advance(minutes=2)
+    assert len(world.mobizon.sent) == 13  # an old command asks first
+    incidents = [card for card in world.ops.cards if "Trouble" in card.text]
+    assert len(incidents) == 6
+    assert all(card.text.count("on the handset") == 2 and len(card.revisions) == 1 for card in incidents)
+    assert len(world.watch.cards) == 1 and "over" in world.watch.last.text
+    await world.press("Send")
+    assert world.phone("jonas").texts[-1] == "hello"
+    assert len(world.mobizon.sent) == 14
+
+
+async def test_a_flood_wait_silences_the_whole_bot_and_one_message_tells_all_of_it_afterwards(world: World) -> None:
+    assert await _requests_in_a_flood(world) == 1
+    assert len(world.mobizon.sent) == 6
+
+    world.telegram.recovers()
+    await world.advance(seconds=20)
+    incidents = [card for card in world.ops.cards if "Trouble" in card.text]
+    assert len(incidents) == 3
+    assert all(card.text.count("on the handset") == 2 and len(card.revisions) == 1 for card in incidents)
+
+
+async def test_a_planted_bug_is_found(world: World) -> None:
+    bot = world.bridge.bot
+    assert bot is not None
+    deaf = Reporter(world.bridge.store, OneCardWaits(bot.chat), world.clock, world.bridge.house)
+    world.bridge.ticks[-1] = deaf
+    assert await _requests_in_a_flood(world) > 1
+
+
+class OneCardWaits:
+    """The planted bug: a flood wait holds back the card that met it, and no other."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    async def show(
+        self,
+        place: Place,
+        view: View,
+        *,
+        message_id: int | None = None,
+        reply_to: int | None = None,
+        ring: bool = False,
+    ) -> ChatOutcome:
+        outcome = await self._chat.show(place, view, message_id=message_id, reply_to=reply_to, ring=ring)
+        return replace(outcome, whole_bot=False) if isinstance(outcome, Later) else outcome
+
+
+async def _requests_in_a_flood(world: World) -> int:
+    """Telegram wants 35 s of patience while three incidents open; how often it is spoken to in 34 s."""
+    await world.settle()
+    world.telegram.floods(retry_after=35)
+    before = await _requests(world)
+    for number in range(3):
+        await world.post("alertmanager", firing(f"db{number}", name=f"Trouble{number}"))
+        await world.advance(seconds=10)
+    await world.advance(seconds=4)
+    return await _requests(world) - before
+
+
+async def _requests(world: World) -> int:
+    """Requests to Telegram, answered or not; asking for updates is not speaking."""
+    told = re.findall(r'sms_bridge_telegram_requests_total\{method="(\w+)",.*\} (\S+)', await world.metrics())
+    return sum(int(float(count)) for method, count in told if method != "getUpdates")
+
+
+async def test_what_is_typed_in_a_flood_leaves_at_once_and_its_card_comes_after(world: World) -> None:
+    await world.settle()
+    world.telegram.floods(retry_after=35)
+    await world.types("/sms jonas hello")
+    assert world.phone("jonas").texts == ["hello"] and world.ops.cards == []
+
+    world.clock.advance(35)
+    world.telegram.recovers()
+    await world.advance(seconds=10)
+    assert "on the handset" in world.card.text and len(world.ops.cards) == 1
+
+
+async def test_bad_updates_hold_up_nobody(world: World) -> None:
+    began = world.clock.now()
+    world.telegram.poison()
+    world.telegram.put("message", {"text": "/sms jonas hello"})
+    world.telegram.put("something_new", {"id": 1})
+    world.telegram.put("callback_query", {"id": "1", "data": 7})
+    await world.types("/sms jonas hello")
+    assert world.phone("jonas").texts == ["hello"] and world.clock.now() == began
+
+    await world.sleeps()
+    await world.wakes()
+    await world.types("/sms jonas more")
+    assert world.phone("jonas").texts == ["hello", "more"]
+    assert await world.bridge.store.read(lambda tx: tx.updates_waiting(10)) == []
+
+
+async def test_another_poller_is_alarmed_by_sms_within_a_minute_and_holds_up_no_page(world: World) -> None:
+    world.telegram.has_another_poller()
+    for _ in range(6):
+        await world.advance(seconds=10)
+    assert [("another program" in text) for text in world.phone("aigerim").texts] == [True]
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(seconds=30)
+    assert len(world.phone("jonas").texts) == 1 and world.card.text.count("on the handset") == 2
+
+    world.telegram.recovers()
+    await world.advance(minutes=3)
+    assert "over" in world.watch.last.text
+    assert len(world.phone("aigerim").texts) == 2  # its end is told in the chat alone
+
+
+@pytest.mark.parametrize("shut", ["blocked", "lost", "topic closed"])
+async def test_a_chat_that_is_shut_costs_no_sms_and_is_told_elsewhere(world: World, shut: str) -> None:
+    match shut:
+        case "blocked":
+            world.telegram.blocks_the_bot(OPS)
+        case "lost":
+            world.telegram.loses_chat(OPS)
+        case _:
+            world.telegram.closes_topic(OPS, TOPIC)
+    before = await _requests(world)
+    for number in range(3):
+        await world.post("alertmanager", firing(f"db{number}", name=f"Trouble{number}"))
+    await world.advance(hours=1)
+    assert len(world.mobizon.sent) == 6
+    assert world.ops.cards == []
+    assert [("write to ops" in card.text) for card in world.watch.cards] == [True]
+    assert await _requests(world) - before <= 40  # tried again now and then, not at each change of a card
+
+    world.ops.refusal = None
+    world.ops.closed_topics.clear()
+    await world.post("alertmanager", firing("db9", name="Trouble9"))
+    await world.advance(minutes=1)
+    assert any("Trouble9" in card.text and card.text.count("on the handset") == 2 for card in world.ops.cards)
+
+
+async def test_a_watch_chat_that_is_shut_stops_nothing(world: World) -> None:
+    world.telegram.blocks_the_bot(WATCH)
+    await world.post("alertmanager", b"<html>", status=400)
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(minutes=10)
+    assert len(world.mobizon.sent) == 2 and world.card.text.count("on the handset") == 2
+
+
+async def test_a_group_that_moves_while_an_sms_is_on_its_way_gets_its_end_once(world: World) -> None:
+    world.phone("jonas").is_slow(60)
+    await world.types("/sms jonas hello")
+    new = world.telegram.chat(-1005550000000)
+    world.telegram.becomes_supergroup(OPS, new.id)
+    await world.advance(minutes=3)
+    assert [card.text.count("on the handset") for card in new.cards] == [1]
+    assert "on the handset" not in world.card.text
+
+    await world.post("alertmanager", firing("db1"))  # the config still has the old id
+    await world.advance(minutes=3)
+    assert [card.text.count("on the handset") for card in new.cards] == [1, 2]
+    assert len(world.mobizon.sent) == 3

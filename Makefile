@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; `make` alone lists them.
-.PHONY: help setup demo run test check bench lock
+.PHONY: help setup demo run test check bench torture lock
 PYTHON = .venv/bin/python
 # quietly NAME,COMMAND: what it prints is shown only when it fails.
 quietly = printf '%s … ' $(1); said=$$($(2) 2>&1) || { printf '\n%s\n' "$$said" >&2; exit 1; }
@@ -30,6 +30,10 @@ check: setup ## format, lint, types, arrows
 
 bench: setup ## the table of the README, measured here
 	@$(PYTHON) -m tests.bench.bench
+
+torture: setup ## the long fault runs; hours, not minutes
+	@./tests/prepare.sh
+	@SMS_BRIDGE_TORTURE=long $(PYTHON) -m pytest tests/faults -n 2 -q
 
 lock: setup ## find newer versions of what pyproject.toml names
 	@uv=$$(command -v uv || echo .venv/bin/uv); \

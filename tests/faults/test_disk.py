@@ -31,6 +31,7 @@ from tests.faults.tracing import LONG, Lives, needs_strace
 from tests.world import World, a_world, firing
 
 CYCLES = 500 if LONG else 5
+MEGABYTES = 40 if LONG else 2  # what the webhooks of all cycles need, and the log
 SEEDS = 1000 if LONG else 40
 pytestmark = pytest.mark.timeout(4 * 3600 if LONG else 300)
 
@@ -53,10 +54,10 @@ ROOMY = [("watch: {chat", "limits: {per_person: {1h: 100000}, total: {1d: 100000
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Two megabytes of their own; None where we may not mount."""
+    """A few megabytes of their own; None where we may not mount."""
     disk = folder / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(disk)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
     try:
         yield disk if mounted else None

@@ -28,3 +28,4 @@ need() {
 }
 
 need "prometheus-alertmanager alertmanager" prometheus-alertmanager "the tests with a real Alertmanager"
+need strace strace "kill -9 at every call, power cuts and failing syncs (tests/faults)"

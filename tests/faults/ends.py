@@ -1,0 +1,41 @@
+"""What has to be true in the end, whatever happened before: compared with Mobizon's ledger."""
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+from bridge.app import build
+from bridge.config import load_config
+from bridge.demo.mobizon import SimulatedMobizon
+from tests.fakes import FakeClock
+from tests.faults.life import message, tick
+
+_MESSAGE = re.compile(r"trouble-(\d{5})")
+_MINUTES = 9  # the three looks for a lost SMS, sending it once more, and asking what became of it
+
+
+async def live_on(folder: Path, clock: FakeClock) -> None:
+    """Start on what is there, and let ten minutes pass: every SMS owed comes to its end."""
+    async with build(load_config(folder / "config.yaml"), clock) as bridge:
+        for _ in range(_MINUTES):
+            await tick(bridge, "intake", "finder", "sender", "tracker")
+            await bridge.sender.drain()
+            clock.advance(60)
+        await tick(bridge, "tracker")
+        counts = await bridge.store.read(lambda tx: tx.outbox_counts())
+        assert not any(counts.values()), f"not every SMS came to an end: {counts}"
+        rows = await bridge.store.read(lambda tx: tx.find_notifications(limit=100_000))
+        states = Counter(row.state for row in rows)
+        assert set(states) <= {"delivered"}, f"some SMS ended otherwise: {states}"
+
+
+def wrong_in(mobizon: SimulatedMobizon, acked: Collection[int], begun: Collection[int]) -> list[str]:
+    """What the ledger shows that must not be: lost, twice, or never asked for."""
+    sent = Counter(
+        int(found[1]) if (found := _MESSAGE.search(sms.text)) and sms.to == "77010000001" else -1
+        for sms in mobizon.sent
+    )
+    lost = [f"{message(number)} was accepted and never sent" for number in sorted(set(acked) - set(sent))]
+    twice = [f"{message(number)} was sent {count} times" for number, count in sent.items() if count > 1]
+    return lost + twice + [f"{number}: nobody asked for it" for number in sorted(set(sent) - set(begun))]

@@ -1,0 +1,319 @@
+"""What the disk may do: be full, fail to sync, be locked by a stranger, turn bytes over."""
+
+import asyncio
+import errno
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bridge.app import Bridge, build
+from bridge.clock import SystemClock
+from bridge.config import load_config
+from bridge.demo.mobizon import Fault, SimulatedMobizon, SimulatedSms
+from bridge.domain.notification import State
+from bridge.ports import NotStored
+from storage import SchemaTooNew
+from tests.fakes import FakeClock
+from tests.faults.ends import live_on, wrong_in
+from tests.faults.life import pragma, tick, write_config
+from tests.faults.tracing import LONG, Lives, needs_strace
+from tests.world import World, a_world, firing
+
+CYCLES = 500 if LONG else 5
+MEGABYTES = 40 if LONG else 2  # what the webhooks of all cycles need, and the log
+SEEDS = 1000 if LONG else 40
+pytestmark = pytest.mark.timeout(4 * 3600 if LONG else 300)
+
+
+async def post(world: World, name: str) -> int:
+    """A webhook about something new, without settling after it."""
+    body, headers = json.dumps(firing("db1", name=name)), {"Authorization": "Bearer am-secret"}
+    async with world.http.post("/webhooks/alertmanager", data=body, headers=headers) as answer:
+        return answer.status
+
+
+async def receipts(world: World) -> int:
+    return len(await world.bridge.store.read(lambda tx: tx.receipts(FakeClock().now(), 100_000)))
+
+
+# --- full ----------------------------------------------------------------------------------------------
+
+ROOMY = [("watch: {chat", "limits: {per_person: {1h: 100000}, total: {1d: 1000000}}\nwatch: {chat")]
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """A few megabytes of their own; None where we may not mount."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(disk)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    try:
+        yield disk if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+@asynccontextmanager
+async def no_room(world: World, *, mounted: bool) -> AsyncIterator[None]:
+    """The disk is full meanwhile. Where nothing could be mounted, SQLite is told that it is."""
+    if not mounted:
+        await pragma(world.bridge.store, "max_page_count = 1")
+        yield
+        await pragma(world.bridge.store, "max_page_count = 1000000")
+        return
+    ballast = world.folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+    yield
+    ballast.unlink()
+
+
+async def test_a_full_disk_takes_nothing_keeps_answers_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    told: Counter[int] = Counter()
+    with small_disk(tmp_path) as disk:
+        async with a_world(disk or tmp_path, changes=ROOMY) as world:
+            for cycle in range(CYCLES):
+                world.mobizon.goes_wrong(Fault(carries_out=True, holds=True), times=2, method="sendsmsmessage")
+                told[await post(world, f"Before{cycle}")] += 1
+                await world.settle()  # two SMS are on the wire now
+                async with no_room(world, mounted=disk is not None):
+                    while (status := await post(world, f"While{cycle}")) == 202:
+                        told[status] += 1  # the log has some pages left over
+                    kept = await receipts(world)
+                    for _ in range(3):
+                        told[await post(world, f"Refused{cycle}")] += 1
+                    assert await receipts(world) == kept
+                    world.mobizon.answers_held()
+                    await world.clock.waiting(2)  # both answers are held in memory
+                world.clock.advance(1)
+                await world.bridge.sender.drain()
+                await world.advance(minutes=10)
+            print(f"{CYCLES} times full (tmpfs: {disk is not None}), webhooks answered: {dict(told)}")
+            assert set(told) == {202, 503} and told[503] == 3 * CYCLES
+            assert await receipts(world) == told[202]
+            texts = [sms.text.rpartition("#")[2] for sms in world.mobizon.sent]
+            names = {sms.text.split()[0] for sms in world.mobizon.sent}
+            assert not any(name.startswith("Refused") for name in names)
+            assert {f"Before{cycle}" for cycle in range(CYCLES)} <= names
+            assert Counter(Counter(texts).values()).keys() == {2}, "two people, one SMS each"
+            assert (await world.bridge.store.read(lambda tx: tx.outbox_counts()))[State.UNCERTAIN] == 0
+            assert "sms_bridge_uncertain_total{" not in await world.metrics()
+
+
+# --- a sync that fails -----------------------------------------------------------------------------------
+
+
+async def eio(nursery: Lives, tmp_path: Path, numbers: Iterable[int], bug: str = "") -> tuple[int, int, list[str]]:
+    """Webhooks accepted and refused by lives three of whose syncs fail in a row, and what is wrong in the end."""
+    refused, accepted, wrong = 0, 0, []
+    for number in numbers:
+        # Three: what shares a commit is tried once more, each alone.
+        times, clock, folder = f"{number}..{number + 2}", FakeClock(SystemClock().now()), tmp_path / str(number)
+        folder.mkdir()
+        async with SimulatedMobizon(clock) as mobizon:
+            write_config(folder, mobizon.base_url)
+            failing = [
+                "-f",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=fdatasync",
+                "-e",
+                f"inject=fdatasync:error=EIO:when={times}",
+            ]
+            ended = await nursery.live(folder, failing, does="pages", first=0, webhooks=6, bug=bug)
+            kept, not_kept = ended.numbers("kept"), ended.numbers("refused")
+            await live_on(folder, clock)
+            wrong += wrong_in(mobizon, kept, range(6))
+        refused, accepted = refused + len(not_kept), accepted + len(kept)
+    return accepted, refused, wrong
+
+
+@needs_strace
+async def test_a_commit_whose_sync_failed_is_not_answered_and_nothing_else_is_lost(
+    nursery: Lives, tmp_path: Path
+) -> None:
+    accepted, refused, wrong = await eio(nursery, tmp_path, range(1, 40) if LONG else range(8, 14))
+    print(f"fdatasync EIO: {accepted} webhooks accepted, {refused} refused")
+    assert wrong == []
+    assert refused and accepted
+
+
+@needs_strace
+async def test_it_shows_an_answer_before_the_sync(nursery: Lives, tmp_path: Path) -> None:
+    _, _, wrong = await eio(nursery, tmp_path, range(8, 14), bug="acks before the commit")
+    assert any("accepted and never sent" in what for what in wrong)
+
+
+# --- locked ----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def a_stranger_holding(file: Path) -> AsyncIterator[None]:
+    """Another process, a shell perhaps, in the middle of a transaction of its own."""
+    code = (
+        "import sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None); d.execute('BEGIN EXCLUSIVE');"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(file), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None and await process.stdout.readline() == b"held\n"
+    try:
+        yield
+    finally:
+        await process.communicate(b"")
+
+
+async def test_a_short_lock_is_waited_for_and_a_long_one_is_503(world: World) -> None:
+    async with a_stranger_holding(world.folder / "bridge.db"):
+        waiting = asyncio.create_task(post(world, "Short"))
+        done, _ = await asyncio.wait({waiting}, timeout=1)  # another process's second: no clock of ours moves it
+        assert not done
+    assert await waiting == 202
+
+    async with a_stranger_holding(world.folder / "bridge.db"):
+        for name in ("Long", *("Longer", "Longest", "Too long", "Far too long") * LONG):
+            assert await post(world, name) == 503
+        assert await receipts(world) == 1
+    assert await post(world, "After") == 202
+    await world.advance(minutes=1)
+    assert Counter(sms.text.split()[0] for sms in world.mobizon.sent) == {"Short": 2, "After": 2}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_world(tmp_path) as world:
+        yield world
+
+
+# --- bytes turned over -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Town:
+    """A bridge that stopped in the middle of work, and what had been sent by then."""
+
+    folder: Path
+    mobizon: SimulatedMobizon
+    clock: FakeClock
+    owed = frozenset(("77010000001", f"owed-{number}") for number in range(3))
+
+
+@asynccontextmanager
+async def interrupted(folder: Path) -> AsyncIterator[Town]:
+    """Pages on handsets, pages whose answers were lost, and pages that Mobizon had no time for; killed then."""
+    clock, alive = FakeClock(), folder / "alive"
+    alive.mkdir()
+    async with SimulatedMobizon(clock) as mobizon:
+        config = write_config(alive, mobizon.base_url)
+        town = Town(folder / "left", mobizon, clock)
+        async with build(load_config(config), clock) as bridge:
+            for number in range(8):
+                await _page(bridge, f"arrived-{number}")
+            clock.advance(30)
+            await tick(bridge, "tracker")
+        async with build(load_config(config), clock) as bridge:
+            for number in range(8, 12):
+                await _page(bridge, f"arrived-{number}")
+            mobizon.drops_after_accepting(times=2)
+            for number in range(2):
+                await _page(bridge, f"lost-{number}")
+            mobizon.throttles(60)
+            for number in range(3):
+                await _page(bridge, f"owed-{number}")
+            mobizon.recovers()
+            shutil.copytree(alive, town.folder)  # as a kill leaves it: with its log
+        yield town
+
+
+async def _page(bridge: Bridge, word: str) -> None:
+    body = json.dumps({"message": f"{word}.", "key": word, "severity": "critical"}).encode()
+    await bridge.dispatcher.keep_webhook("generic", None, {}, body)
+    await tick(bridge, "intake", "sender")
+    await bridge.sender.drain()
+
+
+def said_to(sms: SimulatedSms) -> tuple[str, str]:
+    word = re.search(r"(arrived|lost|owed)-\d+\b", sms.text)
+    return sms.to, word[0] if word else sms.text
+
+
+async def start_on(town: Town, folder: Path) -> tuple[str, Counter[tuple[str, str]]]:
+    """How a start on this copy goes, and what it sends in ten minutes."""
+    before, town.clock = len(town.mobizon.sent), FakeClock(town.clock.now())
+    try:
+        async with build(load_config(folder / "config.yaml"), town.clock) as bridge:
+            how = "started"
+            for seconds in (0, 40, 80, 180, 300):
+                town.clock.advance(seconds)
+                for name in ("intake", "finder", "sender", "tracker"):
+                    try:
+                        await tick(bridge, name)
+                    except Exception:  # as the ticker has it: logged, and tried again at the next beat
+                        how = "stumbled"
+                await bridge.sender.drain()
+    except (NotStored, SchemaTooNew) as refusal:
+        assert "\n" not in str(refusal).strip()
+        how = "refused"
+    sent = Counter(map(said_to, town.mobizon.sent[before:]))
+    del town.mobizon.sent[before:]
+    return how, sent
+
+
+def turned_over(content: bytes, chance: random.Random, times: int) -> bytes:
+    damaged = bytearray(content)
+    for _ in range(times):
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+    return bytes(damaged)
+
+
+@dataclass
+class Damage:
+    """How starts on damaged copies went. `wrong`: to nobody who was to get it; `repeated`: it was sent before."""
+
+    became: Counter[str]
+    wrong: list[str]
+    repeated: list[str]
+
+
+async def damage(town: Town, tmp_path: Path, file: str, seeds: int) -> Damage:
+    """Starts on copies with bits of this file turned over."""
+    known, found = {said_to(sms) for sms in town.mobizon.sent}, Damage(Counter(), [], [])
+    for seed in range(seeds):
+        chance, folder = random.Random(seed), tmp_path / f"{file}-{seed}"
+        shutil.copytree(town.folder, folder)
+        (folder / "bridge.db-shm").unlink(missing_ok=True)  # a machine that crashed has none
+        damaged = folder / file
+        damaged.write_bytes(turned_over(damaged.read_bytes(), chance, chance.choice((1, 8, 64))))
+        how, sent = await start_on(town, folder)
+        found.became[how] += 1
+        found.wrong += [f"seed {seed}: {what}" for what in sent if what not in known | town.owed]
+        found.repeated += [f"seed {seed}: {what}" for what, times in sent.items() if what in known or times > 1]
+        shutil.rmtree(folder)
+    return found
+
+
+async def test_bits_turned_over_in_the_log_make_no_wrong_sms(tmp_path: Path) -> None:
+    async with interrupted(tmp_path) as town:
+        found = await damage(town, tmp_path, "bridge.db-wal", SEEDS)
+    print(f"log damaged {SEEDS} times: {dict(found.became)}, {len(found.repeated)} SMS sent before were sent again")
+    assert found.wrong == []
+    assert set(found.became) <= {"started", "refused"}

@@ -200,6 +200,8 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
         bridge.sender.stop()
         await ticker.stop(interrupt=_TALKING, within=_LAST_WORDS)
         left = _LAST_WORDS - (bridge.clock.monotonic() - began)
+        if bridge.store.ruined.is_set():
+            left = 0.0  # no answer will be recorded any more; at the next start those sends are looked up
         await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=max(0.0, left))
 
 

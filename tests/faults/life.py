@@ -90,8 +90,12 @@ class Life:
         numbers = range(self._orders["first"], self._orders["first"] + self._orders["webhooks"])
         for pair in zip(numbers[::2], numbers[1::2], strict=True):
             await asyncio.gather(*(self._keep(bridge, number) for number in pair))
-            await tick(bridge, "intake", "sender")
-            await bridge.sender.drain()
+            if not bridge.store.ruined.is_set():
+                await tick(bridge, "intake", "sender")
+            ends = {asyncio.create_task(bridge.sender.drain()), asyncio.create_task(bridge.store.ruined.wait())}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if bridge.store.ruined.is_set():
+                os._exit(0)  # as `run` does: nothing more is written
 
     async def _commits(self, bridge: Bridge) -> None:
         """Receipts, claims and answers, each told of once it is said to be durable; nothing is sent."""

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import aiohttp
@@ -52,7 +53,7 @@ async def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="sms-bridge-bench-") as folder:
         async with (
-            SimulatedMobizon(CLOCK, api_key="key") as mobizon,
+            SimulatedMobizon(CLOCK, api_key="key", balance=Decimal(10**9)) as mobizon,
             start_bridge(Path(folder), mobizon) as port,
         ):
             _say("webhook to Mobizon, idle")

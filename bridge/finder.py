@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _A_ROUND = 20
 _PAGE = 100
-_MOST_PAGES = 5  # of SMS to one number around one hour
+_MOST_PAGES = 50  # of SMS to one number in those days; what is not read would count as not there
 _AROUND = timedelta(hours=36)  # the list's clock has no zone, and without a range it leaves old SMS out
 _TIME = "%Y-%m-%d %H:%M:%S"
 

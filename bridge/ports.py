@@ -1,7 +1,7 @@
 """What the services need from the edges, and the values that pass between them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -401,10 +401,6 @@ class Card:
     retry_at: datetime | None = None
     closed: str | None = None  # why this chat will not show it
     text: str = ""
-
-    def behind(self) -> "Card":
-        """This card, wanting one more revision."""
-        return replace(self, wanted=self.wanted + 1)
 
 
 @dataclass(frozen=True, slots=True)

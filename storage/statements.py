@@ -137,11 +137,12 @@ add_incidents: Insert = insert(incident)
 save_incidents: Update = update(incident).where(incident.c.id == bindparam("row_id"))
 open_incidents: Select[Any] = select(incident).where(incident_open, _incident_group)
 incidents_by_id: Select[Any] = select(incident).where(incident.c.id.in_(_listed("ids")))
-# What is known of these groups: all of what is open, and what ended so lately that old news may still come.
+# What is known of these groups: all of what is open, what ended so lately that old news may still come, and
+# what a person ended while its source goes on about it.
 alert_records: Select[Any] = (
     select(alert)
     .outerjoin(incident, incident.c.id == alert.c.incident_id)
-    .where(_alert_group, or_(incident_open, alert.c.ended_at > bindparam("ended_after")))
+    .where(_alert_group, or_(incident_open, alert.c.ended_at > bindparam("ended_after"), alert.c.by_hand))
     .order_by(alert.c.incident_id, alert.c.fingerprint)
 )
 save_alerts: Insert = _upsert(alert)

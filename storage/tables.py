@@ -22,6 +22,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    false,
     literal_column,
 )
 from sqlalchemy.engine import Dialect
@@ -29,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from bridge.domain.alert import AlertStatus
 from bridge.domain.incident import IncidentState
-from bridge.domain.notification import Priority, State
+from bridge.domain.notification import Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
 from bridge.ports import CardKind, ReceiptState
 
@@ -51,6 +52,19 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Span(TypeDecorator[timedelta]):
+    """A length of time as whole microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
+        return None if value is None else value // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
+        return None if value is None else timedelta(microseconds=value)
 
 
 class Word(TypeDecorator[W], Generic[W]):
@@ -201,6 +215,13 @@ incident = Table(
     Column("last_seen", Instant),
     Column("ended_at", Instant),
     Column("ended_by", Text),
+    Column("asked_by", Text),
+    Column("acknowledged_by", Text),
+    Column("acknowledged_at", Instant),
+    Column("acknowledged_via", Text, nullable=False, server_default=""),
+    Column("first_round", Integer, nullable=False, server_default="1"),
+    Column("rings", Integer, nullable=False, server_default="0"),
+    Column("outbreaks", Integer, nullable=False, server_default="1"),
 )
 incident_open = incident.c.state != said(IncidentState.RESOLVED)
 # One open incident per key is the database's promise.
@@ -232,6 +253,7 @@ alert = Table(
     Column("last_seen", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("receipt", BigInteger, nullable=False),
+    Column("by_hand", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("source", "group_key", "fingerprint", "incident_id"),
 )
 
@@ -283,6 +305,11 @@ notification = Table(
     Column("reason", Text),
     Column("cost", Text),
     Column("currency", Text),
+    Column("purpose", Word(Purpose), nullable=False, server_default=Purpose.PAGE.value),
+    Column("wait", Span, nullable=False, server_default="0"),
+    Column("deliver_within", Span),
+    Column("link_token", Text),
+    Column("carried_by", BigInteger),
 )
 planned = notification.c.state == said(State.PLANNED)
 sending = notification.c.state == said(State.SENDING)
@@ -326,6 +353,10 @@ Index(
 )
 Index("notification_number", notification.c.number, sqlite_where=_numbered, postgresql_where=_numbered)
 Index("notification_cause", notification.c.cause, unique=True)
+_linked = notification.c.link_token.is_not(None)
+Index("notification_link", notification.c.link_token, unique=True, sqlite_where=_linked, postgresql_where=_linked)
+_carried = notification.c.carried_by.is_not(None)
+Index("notification_carried", notification.c.carried_by, sqlite_where=_carried, postgresql_where=_carried)
 # A message id that we know is never adopted twice.
 Index("notification_message", notification.c.message_id, unique=True, sqlite_where=_named, postgresql_where=_named)
 

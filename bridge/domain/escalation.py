@@ -1,57 +1,233 @@
-"""The plan: every SMS a policy may cause, each with its hour, written the moment an incident opens."""
+"""The plan: every SMS a policy may cause, each with its hour, written the moment an incident opens.
 
-from dataclasses import dataclass
+Nothing else escalates. What happens to one row moves the rows behind it: a late rung shifts them, a hopeless
+one pulls them near, an answer tears them up.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.domain.incident import Incident
-from bridge.domain.notification import Notification, Priority
+from bridge.domain.notification import Notification, Priority, State
+
+CHAT = "chat"
+"""The target that is the incident's chat: it costs nothing."""
+EVERYONE = "everyone on call"
+"""The target that is whoever is on call, of every rota."""
+ROTA = "rota "
+"""How a target begins that names a rota: whoever it is when the row is due."""
+
+USUAL_WAIT = timedelta(minutes=5)
+USUAL_DELIVERY = timedelta(minutes=2)
+IN_MODERATION = timedelta(minutes=2)
+"""An SMS that people at the gateway read for so long is one that does not arrive."""
+_RINGS = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=20), timedelta(minutes=40))
+_RING_HOURLY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung: whom to notify, and how long to wait afterwards before the next.
+    """One rung: whom to notify, and how long they have before the next is called.
 
-    A target is a person's name, or `chat` for the incident's card, which costs nothing.
+    A target is a person's name, `rota NAME`, `everyone on call`, or `chat`. `deliver_within`: nobody of the rung
+    has it on the handset by then, so the next rung is called at once; None: not looked at.
     """
 
     notify: tuple[str, ...]
-    wait: timedelta = timedelta(0)
+    wait: timedelta = USUAL_WAIT
+    deliver_within: timedelta | None = USUAL_DELIVERY
 
-    @property
-    def by_sms(self) -> tuple[str, ...]:
-        """Whom this step sends SMS to, each once."""
-        return tuple(dict.fromkeys(target for target in self.notify if target != CHAT))
-
-
-CHAT = "chat"
+    def targets(self, rotas: Collection[str]) -> tuple[str, ...]:
+        """Each target once; everyone on call is each rota's turn."""
+        turns = tuple(f"{ROTA}{name}" for name in rotas)
+        each = (turns if written == EVERYONE else (written,) for written in self.notify)
+        return tuple(dict.fromkeys(target for targets in each for target in targets))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Ordered rungs."""
+    """Ordered rungs, climbed `repeat` times more; `delay` before the first SMS.
+
+    `ack_for`: how long an acknowledgement holds while it still fires. `resolved_sms` and `taken_sms`: those who
+    were paged hear that it is over, or who has it. `remind`: a reminder of the source climbs once more.
+    """
 
     name: str
     steps: tuple[Step, ...]
+    repeat: int = 0
+    delay: timedelta = timedelta(0)
+    ack_for: timedelta | None = None
+    resolved_sms: bool = False
+    taken_sms: bool = False
+    remind: bool = False
 
 
-def plan(policy: Policy, incident: Incident, now: datetime, expires_at: datetime | None = None) -> list[Notification]:
-    """Every SMS this policy may cause, in order; the rows carry no number (id 0) and no text yet."""
-    planned: list[Notification] = []
-    due_at = now
-    for number, step in enumerate(policy.steps, start=1):
-        planned += [
+def plan(
+    policy: Policy,
+    incident: Incident,
+    now: datetime,
+    *,
+    rotas: Collection[str] = (),
+    expires_at: datetime | None = None,
+    first: str | None = None,
+    without: str | None = None,
+) -> list[Notification]:
+    """Every SMS this policy may cause from now on, in order; the rows carry no number (id 0) and no text yet.
+
+    `first` is told alone before all others, and has the first rung's wait to answer: who had it last time.
+    `without` gave it back: rungs that are only for them are left out of the first climb. Rounds are counted on
+    from `incident.first_round`. A chat in the very first rung is the card itself, which rings when it opens.
+    """
+    rows: list[Notification] = []
+    due_at = now + policy.delay
+
+    def add(target: str, round_: int, number: int, step: Step) -> None:
+        rows.append(
             Notification(
                 id=0,
                 target=target,
                 due_at=due_at,
                 created_at=now,
                 incident_id=incident.id,
+                round=round_,
                 step=number,
                 priority=Priority.CRITICAL if incident.critical else Priority.NORMAL,
                 chat=incident.chat,
                 expires_at=expires_at,
+                wait=step.wait,
+                deliver_within=step.deliver_within,
             )
-            for target in step.by_sms
-        ]
-        due_at += step.wait
-    return planned
+        )
+
+    if first is not None:
+        due_at = now
+        add(first, incident.first_round, 0, policy.steps[0])
+        due_at += policy.steps[0].wait
+    for climb in range(policy.repeat + 1):
+        for number, step in enumerate(policy.steps, start=1):
+            targets = step.targets(rotas)
+            if climb == 0 and without is not None:
+                targets = tuple(target for target in targets if target != without)
+                if not any(target != CHAT for target in targets) and not rows and len(policy.steps) > 1:
+                    continue
+            for target in targets:
+                if target == CHAT and not rows and number == 1 and climb == 0:
+                    continue
+                add(target, incident.first_round + climb, number, step)
+            due_at += step.wait
+    return rows
+
+
+# --- what a change of one row does to the rows behind it ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What follows: rows that move (as they become, as they were), and what is to be looked at when.
+
+    `hastened` says why the next rung is called at once. `nobody_at`: if nobody has it by then, the chat rings.
+    """
+
+    moves: tuple[tuple[Notification, Notification], ...] = ()
+    hastened: str = ""
+    deadline: datetime | None = None
+    nobody_at: datetime | None = None
+
+
+def rung_of(row: Notification) -> tuple[int, int]:
+    """Where in the climb a row stands; rungs are called in this order."""
+    return row.round, row.step
+
+
+def react(rows: Sequence[Notification], row: Notification, now: datetime) -> Reaction:
+    """What the newest state of `row` means for the plan it belongs to; `rows` is all of it, `row` included.
+
+    The first of a rung that the gateway has answered for starts the rung's wait: a rung that left late shifts
+    all behind it. When each of the rung is hopeless, the rungs behind it move nearer, so that the next is now.
+    """
+    rung = [other for other in rows if rung_of(other) == rung_of(row)]
+    ahead = _ahead(rows, row)
+    hopeless = why_hopeless(rung, now)
+    if hopeless:
+        if ahead:
+            nearer = min(now - _next_due(ahead), timedelta(0)) if _untouched(ahead) else timedelta(0)
+            return Reaction(_moved(ahead, nearer), hopeless)
+        if _in_flight(rows):
+            return Reaction()
+        began = min(_settled_at(other) or now for other in rung if _is_settled(other))
+        return Reaction(hastened=hopeless, nobody_at=now if _nobody_reached(rows) else began + row.wait)
+    if not _is_settled(row) or row.resent or any(_is_settled(other) for other in rung if other.id != row.id):
+        return Reaction()
+    deadline = now + (row.deliver_within or IN_MODERATION)
+    if not ahead:
+        return Reaction(deadline=deadline, nobody_at=now + row.wait)
+    late = now + row.wait - _next_due(ahead)
+    shifts = late > timedelta(0) and _untouched(ahead)
+    return Reaction(_moved(ahead, late) if shifts else (), deadline=deadline)
+
+
+def hasten(rows: Sequence[Notification], now: datetime) -> tuple[tuple[Notification, Notification], ...]:
+    """The next rung is now, by somebody's wish; nothing where none is ahead."""
+    ahead = sorted((row for row in rows if row.state is State.PLANNED), key=rung_of)
+    return _moved(ahead, min(now - _next_due(ahead), timedelta(0))) if ahead else ()
+
+
+def why_hopeless(rung: Iterable[Notification], now: datetime) -> str:
+    """Why nobody of this rung will have it on the handset in time; empty while somebody may."""
+    reasons = [_why_lost(row, now) for row in rung if row.state is not State.CANCELLED]
+    return reasons[0] if reasons and all(reasons) else ""
+
+
+def ring_again(rings: int, now: datetime) -> datetime:
+    """When a chat in which nobody has it rings once more: after 5, 10, 20, 40 minutes, then hourly."""
+    return now + (_RINGS[rings] if rings < len(_RINGS) else _RING_HOURLY)
+
+
+def _why_lost(row: Notification, now: datetime) -> str:
+    match row.state:
+        case State.FAILED | State.UNDELIVERED | State.UNCERTAIN:
+            return str(row.state)
+        case State.SUBMITTED if row.submitted_at is not None:
+            waited = now - row.submitted_at
+            if row.moderated and waited >= IN_MODERATION:
+                return "moderated"
+            if row.deliver_within is not None and waited >= row.deliver_within:
+                return "late"
+    return ""
+
+
+def _is_settled(row: Notification) -> bool:
+    """The gateway has answered for it, or nobody knows: either way its rung has begun."""
+    return row.state not in (State.PLANNED, State.SENDING, State.CANCELLED)
+
+
+def _settled_at(row: Notification) -> datetime | None:
+    return row.submitted_at or row.lost_at or row.ended_at
+
+
+def _in_flight(rows: Iterable[Notification]) -> bool:
+    return any(row.state in (State.PLANNED, State.SENDING) for row in rows)
+
+
+def _nobody_reached(rows: Iterable[Notification]) -> bool:
+    return not any(row.state is State.DELIVERED for row in rows)
+
+
+def _ahead(rows: Iterable[Notification], row: Notification) -> list[Notification]:
+    return [other for other in rows if other.state is State.PLANNED and rung_of(other) > rung_of(row)]
+
+
+def _untouched(ahead: Sequence[Notification]) -> bool:
+    """Nobody of the next rung has been tried: what waits for the gateway keeps its own hour."""
+    return bool(ahead) and all(not row.failures and row.attempt == 0 for row in ahead)
+
+
+def _next_due(ahead: Sequence[Notification]) -> datetime:
+    return min(row.due_at for row in ahead)
+
+
+def _moved(ahead: Sequence[Notification], by: timedelta) -> tuple[tuple[Notification, Notification], ...]:
+    if not by:
+        return ()
+    return tuple((replace(row, due_at=row.due_at + by), row) for row in ahead)

@@ -44,6 +44,7 @@ class AlertRecord:
     last_seen: datetime
     ended_at: datetime | None = None
     receipt: int = 0
+    by_hand: bool = False  # a person ended it; its source goes on saying that it fires
 
     @property
     def is_firing(self) -> bool:
@@ -58,6 +59,7 @@ class AlertRecord:
             last_seen=max(self.last_seen, end.last_seen),
             ended_at=max(self.ended_at or end.last_seen, end.last_seen),
             receipt=max(self.receipt, end.receipt),
+            by_hand=False,
         )
 
 
@@ -66,7 +68,9 @@ class Incident:
     """One Alertmanager group (another source's dedup key) on one route of one source.
 
     `title`, `places`, `fact` and `severity` describe what fires now, or fired last. `places` are the
-    first few; `firing` counts all. `test` marks what a source's own test button made.
+    first few; `firing` counts all. `test` marks what a source's own test button made. `asked_by` opened it by
+    hand. `first_round` is where the plan in force begins; plans before it are torn up. `rings` counts how often
+    the chat was told that nobody has it, `outbreaks` how often it began.
     """
 
     id: int
@@ -93,6 +97,13 @@ class Incident:
     last_seen: datetime | None = None
     ended_at: datetime | None = None
     ended_by: str | None = None
+    asked_by: str | None = None
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_via: str = ""  # "from the SMS link"; empty: in the chat
+    first_round: int = 1
+    rings: int = 0
+    outbreaks: int = 1
 
     @property
     def is_open(self) -> bool:
@@ -117,6 +128,28 @@ class Incident:
             total=len(everything),
             started_at=min([self.started_at, *(a.starts_at for a in everything if a.starts_at > NO_START)]),
         )
+
+    def acknowledge(self, by: str, now: datetime, via: str = "") -> "Incident":
+        """Somebody has it, or somebody else takes it over; what is over stays over."""
+        if not self.is_open or (self.state is IncidentState.ACKNOWLEDGED and self.acknowledged_by == by):
+            return self
+        return replace(
+            self,
+            state=IncidentState.ACKNOWLEDGED,
+            acknowledged_by=by,
+            acknowledged_at=now,
+            acknowledged_via=via,
+            rings=0,
+        )
+
+    def trigger_again(self, after_round: int) -> "Incident":
+        """Nobody has it any more: the plan that follows begins after the last round of those before it."""
+        return replace(self, state=IncidentState.TRIGGERED, first_round=after_round + 1, rings=0)
+
+    def reopen(self, after_round: int, now: datetime) -> "Incident":
+        """It fires again soon after its end: the same trouble, told as one."""
+        again = self.trigger_again(after_round)
+        return replace(again, ended_at=None, ended_by=None, last_seen=now, outbreaks=self.outbreaks + 1)
 
     def resolve(self, by: str, now: datetime) -> "Incident":
         """Over; resolving twice changes nothing."""

@@ -33,6 +33,7 @@ class Event(StrEnum):
     """What may happen to a notification."""
 
     CLAIMED = "claimed"  # we are about to send it
+    SHOWN = "shown"  # it is for a chat, and rings there
     SUBMITTED = "submitted"  # the gateway gave a message id
     REFUSED = "refused"  # the gateway will never take it
     UNREACHABLE = "unreachable"  # it did not reach the gateway
@@ -51,6 +52,7 @@ class Event(StrEnum):
 TRANSITIONS: dict[State, dict[Event, State]] = {
     State.PLANNED: {
         Event.CLAIMED: State.SENDING,
+        Event.SHOWN: State.DELIVERED,
         Event.CANCELLED: State.CANCELLED,
         Event.GAVE_UP: State.FAILED,
     },
@@ -105,6 +107,14 @@ class Priority(IntEnum):
     CRITICAL = 0
     NORMAL = 1
     TYPED = 2
+
+
+class Purpose(StrEnum):
+    """What an SMS about an incident says."""
+
+    PAGE = "page"  # it fires, and you are asked to take it
+    TAKEN = "taken"  # somebody else has it
+    OVER = "over"  # it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +183,25 @@ class Notification:
     cost: str | None = None  # decimal, in the account's currency
     currency: str | None = None
 
+    # its place in the climb
+    purpose: Purpose = Purpose.PAGE
+    wait: timedelta = timedelta(0)  # how long its rung has before the next is called
+    deliver_within: timedelta | None = None
+    link_token: str | None = field(default=None, repr=False)  # of the page behind the link in its text
+    carried_by: int | None = None  # another SMS to the same person tells of this one as well
+
     def becomes(self, event: Event, **changes: Any) -> "Notification":
         """This notification after `event`, with what else changed; raises InvalidTransition."""
         return replace(self, state=after(self.state, event), **changes)
 
     @property
     def is_page(self) -> bool:
-        return self.incident_id is not None
+        return self.incident_id is not None and self.purpose is Purpose.PAGE
 
     @property
     def resends_itself(self) -> bool:
         """Not listed after all looks, it goes out once more; a typed SMS asks first."""
-        return self.is_page or self.asked_by == WATCH
+        return self.incident_id is not None or self.asked_by == WATCH
 
     @property
     def at_operator(self) -> bool:

@@ -47,9 +47,14 @@ from tests.storage.values import NOW, typed
 ROOT = Path(__file__).parents[2]
 
 
-def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
-    found = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'").fetchall()
-    return {name: " ".join((sql or "").split()) for name, sql in found if not name.startswith("sqlite_autoindex")}
+def schema_of(connection: sqlite3.Connection) -> dict[str, object]:
+    """Tables by their columns, whatever order and wording they were made in; indexes by their SQL."""
+    found = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'").fetchall()
+    made: dict[str, object] = {name: " ".join(sql.split()) for kind, name, sql in found if kind == "index" and sql}
+    for kind, name, _ in found:
+        if kind == "table":
+            made[name] = {column[1]: column[2:] for column in connection.execute(f"PRAGMA table_info({name})")}
+    return made
 
 
 def program(file: Path, body: str) -> subprocess.Popen[str]:
@@ -225,7 +230,7 @@ async def test_the_database_of_a_newer_program_is_refused(file: Path) -> None:
     with closing(sqlite3.connect(file)) as newer:
         newer.execute("UPDATE alembic_version SET version_num = '9999'")
         newer.commit()
-    with pytest.raises(SchemaTooNew, match=r"bridge\.db: its schema is version 9999, .* no newer than 0001; run the"):
+    with pytest.raises(SchemaTooNew, match=r"bridge\.db: its schema is version 9999, .* no newer than 0002; run the"):
         await opened(file)
     assert current_revision(file) == "9999"
 

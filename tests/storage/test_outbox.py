@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.domain.notification import Event, Notification, Priority, State
+from bridge.domain.notification import Event, Notification, Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.throttle import Spent
 from bridge.ports import Duplicate, Store, Timer, Transaction
@@ -32,10 +32,15 @@ async def numbers_of(store: Store, limit: int = 50) -> list[int]:
 
 
 async def test_a_notification_is_read_back_whole(store: Store) -> None:
-    samples: dict[str, Any] = {"state": State.SUBMITTED, "priority": Priority.TYPED, "number": NUMBER}
+    samples: dict[str, Any] = {
+        "state": State.SUBMITTED,
+        "priority": Priority.TYPED,
+        "number": NUMBER,
+        "purpose": Purpose.OVER,
+    }
     kinds = get_type_hints(Notification)
     for place, name in enumerate(kinds.keys() - samples.keys(), start=1):
-        sample_of = {bool: True, int: place, datetime: NOW + place * timedelta(microseconds=1), str: name}
+        sample_of = {bool: True, int: place, datetime: NOW + place * SECOND, timedelta: place * SECOND, str: name}
         samples[name] = next(
             sample for kind, sample in sample_of.items() if kind in (kinds[name], *get_args(kinds[name]))
         )

@@ -9,14 +9,14 @@ from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery, Message
 
 from bot.access import Known, who
-from bot.cards import clip
-from bridge.dispatcher import Accepted, Denied, Dispatcher
-from bridge.domain.house import House
+from bot.cards import answered, clip
+from bridge.dispatcher import Accepted, Asker, Denied, Dispatcher
+from bridge.domain.house import House, Person
 from bridge.ports import Live
 
 log = logging.getLogger(__name__)
 
-_PRESS = re.compile(r"([ql]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([yn])", re.ASCII)
+_PRESS = re.compile(r"([qli]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([ynaprh])", re.ASCII)
 _LONGEST_TOAST = 200
 
 
@@ -39,11 +39,14 @@ class Buttons:
             return "This button is no longer in use."
         message = press.message
         topic = message.message_thread_id if isinstance(message, Message) and message.is_topic_message else None
-        if not isinstance(who(press.from_user, message.chat, topic, self.house.value), Known):
+        speaker = who(press.from_user, message.chat, topic, self.house.value)
+        if not isinstance(speaker, Known):
             return f"Not for you: nobody in people has telegram_id: {press.from_user.id}"
         kind, number, token, answer = found.groups()
         if kind == "l":
             return await self._settle_lost(int(number), token, press.from_user.id, again=answer == "y")
+        if kind == "i":
+            return await self._answer(int(number), token, speaker.person, answer)
         said = await self.dispatcher.answer_question(int(number), token, press.from_user.id, send=answer == "y")
         match said:
             case Accepted():
@@ -52,6 +55,22 @@ class Buttons:
                 return reason
             case None:
                 return "Not sent."
+
+    async def _answer(self, number: int, token: str, person: Person, verb: str) -> str:
+        """A press under an incident's card."""
+        asker = Asker(person.name, person.role, person.telegram_id)
+        verbs = {
+            "a": self.dispatcher.acknowledge,
+            "p": self.dispatcher.pass_on,
+            "r": self.dispatcher.resolve,
+            "h": self.dispatcher.hand_back,
+        }
+        if verb not in verbs:
+            return "This button is no longer in use."
+        said = await verbs[verb](number, asker, token=token)
+        if isinstance(said, Denied):
+            return said.reason
+        return answered(said, person.name, self.house.value)
 
     async def _settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> str:
         said = await self.dispatcher.settle_lost(number, token, telegram_id, again=again)

@@ -12,6 +12,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State, lost_token
 from bridge.domain.phone import PhoneNumber, region_name
@@ -22,11 +23,13 @@ from bridge.ports import (
     Question,
     QuestionView,
     RecipientLine,
+    RingView,
     SmsView,
     TimelineEntry,
     TroubleView,
     View,
 )
+from bridge.requests import Answered
 
 LONGEST = 4096
 """UTF-16 units in one message: Telegram refuses the whole of a longer one."""
@@ -76,6 +79,8 @@ def render(view: View) -> Rendered:
     match view:
         case IncidentView():
             return _incident(view)
+        case RingView():
+            return _ring(view)
         case SmsView():
             return Rendered(clip(_sms(view)), _about_lost(view.notification))
         case QuestionView():
@@ -169,8 +174,76 @@ def _incident(view: IncidentView) -> Rendered:
         body.append(f"{began}–{ended}{by}")
         body += _told(view)
     links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
-    row = tuple(button for button in links if button)
-    return Rendered(clip("\n".join(body)), (row,) if row else ())
+    rows = (_answers(incident), tuple(button for button in links if button))
+    return Rendered(clip("\n".join(body)), tuple(row for row in rows if row))
+
+
+def incident_data(incident: Incident, verb: str) -> str:
+    """What a button under an incident sends back: `i:ID:TOKEN:VERB`, within Telegram's 64 bytes."""
+    return f"i:{incident.id}:{incident.token}:{verb}"
+
+
+def answered(said: Answered, by: str, house: House) -> str:
+    """What whoever answered is told, on their own screen."""
+    incident = said.incident
+    match incident.state:
+        case IncidentState.ACKNOWLEDGED if incident.acknowledged_by == by:
+            return f"You have #{incident.id}." if said.changed else f"You have #{incident.id} already."
+        case IncidentState.ACKNOWLEDGED:
+            return f"{house.spoken(incident.acknowledged_by)} has #{incident.id}."
+        case IncidentState.RESOLVED:
+            return f"#{incident.id} is over." if said.changed else f"#{incident.id} was over already."
+        case IncidentState.TRIGGERED:
+            return f"#{incident.id}: calling the next."
+        case _:
+            assert_never(incident.state)
+
+
+def _answers(incident: Incident) -> tuple[Button, ...]:
+    """What may be answered to it as it stands; nothing where no policy calls anybody, nor to what is over."""
+    verbs: tuple[tuple[str, str], ...]
+    match incident.state:
+        case IncidentState.TRIGGERED:
+            verbs = (("Acknowledge", "a"), ("Pass on", "p"))
+        case IncidentState.ACKNOWLEDGED:
+            verbs = (("Resolve", "r"), ("Hand back", "h"))
+        case IncidentState.RESOLVED:
+            verbs = ()
+        case _:
+            assert_never(incident.state)
+    return tuple(Button(label, data=incident_data(incident, verb)) for label, verb in verbs if incident.policy)
+
+
+def _ring(view: RingView) -> Rendered:
+    """A new message about an incident; without a reason it says who was called in vain."""
+    about, incident = view.about, view.about.incident
+    name = " ".join((incident.title or "an alert without a name", *incident.places[:1]))
+    buttons = (answers[:1],) if (answers := _answers(incident)) else ()
+    if view.why:
+        return Rendered(clip(f"{_COLOURS[incident.state]} #{incident.id} {name}\n{view.why}"), buttons)
+    lasted = length(incident.lasted(about.now))
+    body = (f"🆘 #{incident.id} NOBODY HAS IT · {name} · {lasted}", *_tried(about), _WHOEVER)
+    return Rendered(clip("\n".join(body)), buttons)
+
+
+_WHOEVER = "Everyone here: whoever reads this first, take it."
+
+
+def _tried(view: IncidentView) -> list[str]:
+    """Who was called, and what became of it: a line for each."""
+    calls: dict[str, list[Notification]] = {}
+    for line in view.lines:
+        n = line.notification
+        if n.is_page and n.state not in (State.PLANNED, State.CANCELLED):
+            calls.setdefault(spoken(line.name), []).append(n)
+    told = []
+    for name, rows in calls.items():
+        arrived = [stamp(n.ended_at, view.zone, view.now) for n in rows if n.state is State.DELIVERED and n.ended_at]
+        if arrived:
+            told.append(f"{name}: on the handset {' and '.join(arrived)}, no answer")
+        else:
+            told.append(f"{name}: {_became(rows[-1], view.zone, view.now)}")
+    return told
 
 
 def _incident_head(view: IncidentView) -> str:

@@ -1,21 +1,24 @@
 """How reports become incidents, plans and cards: many in one transaction, in few statements.
 
 The rules, in short: an incident is one group of one source on one route. A firing that we know only
-touches it; one that we do not know joins it, or opens it. A resolve is matched over every open incident
+touches it; one that we do not know joins it, or opens it, or opens it again soon after its end. Somebody has
+it and more joins: then it is nobody's again. A resolve is matched over every open incident
 of its group, whatever the routes say by now. What no route wants is shown in the watch chat. After a long
 silence the newest webhooks are understood before the older ones: the order of receipts decides what is news.
 """
 
+import secrets
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bridge import texts, watch
+from bridge import escalator, texts, watch
 from bridge.domain import escalation
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
+from bridge.domain.escalation import Policy
 from bridge.domain.house import House, SourceRules
-from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, is_over
+from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, IncidentState, is_over
 from bridge.domain.notification import Notification
 from bridge.domain.routing import Route, matching
 from bridge.metrics import Metrics
@@ -32,14 +35,17 @@ class Parsed:
 
 
 _NOWHERE = Route(name="")
+_NO_POLICY = Policy("", ())
+_TOKEN_BYTES = 8
 _WHOLE_GROUP = ""  # the fingerprint under which the end of a whole group is remembered
 
 
 @dataclass(slots=True)
 class _Group:
-    """What is known of one group: open incidents by route, alerts by incident and the other way round."""
+    """What is known of one group: incidents by route, alerts by incident and the other way round."""
 
     open: dict[str, Incident] = field(default_factory=dict)
+    ended: dict[str, Incident] = field(default_factory=dict)  # lately; the last of each route
     of_incident: defaultdict[int, dict[str, AlertRecord]] = field(default_factory=lambda: defaultdict(dict))
     of_alert: defaultdict[str, dict[int, AlertRecord]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -51,6 +57,10 @@ class _Group:
         """What ended of this alert."""
         return [record for record in self.of_alert[fingerprint].values() if not record.is_firing]
 
+    def ended_by_hand(self) -> list[AlertRecord]:
+        """What a person ended while its source goes on about it."""
+        return [record for records in self.of_incident.values() for record in records.values() if record.by_hand]
+
 
 @dataclass(slots=True)
 class _Book:
@@ -61,6 +71,8 @@ class _Book:
     opened: dict[int, Incident] = field(default_factory=dict)
     changed: dict[int, Incident] = field(default_factory=dict)
     plans: dict[int, list[Notification]] = field(default_factory=dict)
+    again: dict[int, str] = field(default_factory=dict)  # incidents that are triggered once more, and why
+    reminded: list[int] = field(default_factory=list)
     written: dict[tuple[int, str, str, str], AlertRecord] = field(default_factory=dict)
     timeline: list[TimelineEntry] = field(default_factory=list)
     ended: list[Incident] = field(default_factory=list)
@@ -71,8 +83,10 @@ class _Book:
         group = self.groups[incident.source, incident.group_key]
         if incident.is_open:
             group.open[incident.route] = incident
+            group.ended.pop(incident.route, None)
         else:
-            del group.open[incident.route]
+            group.open.pop(incident.route, None)
+            group.ended[incident.route] = incident
         (self.opened if incident.id < 0 else self.changed)[incident.id] = incident
 
     def note(self, record: AlertRecord) -> None:
@@ -88,7 +102,7 @@ class Admission:
 
     def admit(self, tx: Transaction, house: House, arrived: Sequence[Parsed], now: datetime) -> None:
         """Write everything that these reports cause."""
-        book = _read(tx, arrived)
+        book = _read(tx, house, arrived)
         for parsed in arrived:
             if parsed.report is None:
                 self._unreadable(tx, book, house, parsed, now)
@@ -113,10 +127,12 @@ class Admission:
         self._metrics.suppressed.labels("stale").inc(hearing.stale)
         self._metrics.suppressed.labels("told_elsewhere").inc(hearing.told_elsewhere)
         result: dict[str, object] = {"alerts": len(report.alerts), "incidents": hearing.touched}
-        news = {"opened", "joined", "resolved"}.intersection(hearing.touched.values())
+        news = {"opened", "opened again", "joined", "resolved"}.intersection(hearing.touched.values())
         if before is not None and not news:
             result["repeated"] = _kind_of_repeat(house, receipt, report, receipt.received_at - before)
             self._metrics.suppressed.labels(result["repeated"]).inc()
+            if result["repeated"] == "reminder":
+                book.reminded += hearing.touched
         book.last_seen[identity] = max(before or receipt.received_at, receipt.received_at)
         book.receipts.append(replace(receipt, state=ReceiptState.UNDERSTOOD, identity=identity[1], result=result))
 
@@ -157,6 +173,8 @@ class _Hearing:
         incident = self._group.open.get(route.name)
         if incident is not None:
             self._join(incident, fresh)
+        elif fresh and (ended := self._ended_lately(route)):
+            self._open_again(ended, fresh)
         elif fresh:
             self._open(route, note, fresh)
 
@@ -165,6 +183,28 @@ class _Hearing:
         told = max((end.receipt for end in own), default=0)
         whole = [end for end in self._group.ends(_WHOLE_GROUP) if end.receipt > told]  # it does not name this alert
         return any(is_over(heard, end) for end in own + whole)
+
+    def _ended_lately(self, route: Route) -> Incident | None:
+        """The incident of this route that ended so lately that what fires now is the same trouble."""
+        ended = self._group.ended.get(route.name)
+        if ended is None or ended.ended_at is None or ended.test is not self._report.test:
+            return None
+        policy = self._house.policies.get(ended.policy or "", _NO_POLICY)
+        return ended if self._at - ended.ended_at <= policy.reopen_within else None
+
+    def _open_again(self, ended: Incident, alerts: Sequence[Alert]) -> None:
+        book = self._book
+        for alert in alerts:
+            book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
+        again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at)
+        if ended.id < 0:  # it began and ended in this very batch: the plan it has is as good as new
+            again = replace(again, first_round=ended.first_round)
+        else:
+            often = f"{texts.ordinal(again.outbreaks)} time in {_minutes(self._now - again.opened_at)}"
+            book.again[ended.id] = f"it fires again, {often}"
+        book.ended = [incident for incident in book.ended if incident.id != ended.id]
+        book.put(again.describing(self._group.of_incident[ended.id].values()))
+        self.touched[ended.id] = "opened again"
 
     def _open(self, route: Route, note: str, alerts: Sequence[Alert]) -> None:
         book, now = self._book, self._now
@@ -184,6 +224,7 @@ class _Hearing:
             source_url=alerts[0].source_url,
             runbook_url=alerts[0].runbook_url,
             last_seen=self._at,
+            token=secrets.token_hex(_TOKEN_BYTES),
         )
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
@@ -193,7 +234,7 @@ class _Hearing:
         policy = self._house.policies.get(route.policy or "")
         if policy is not None:
             expires_at = self._at + route.ttl if route.ttl else None
-            self._plan(incident, alerts, escalation.plan(policy, incident, now, expires_at))
+            self._plan(incident, alerts, escalation.plan(policy, incident, now, expires_at=expires_at))
 
     def _plan(self, incident: Incident, alerts: Sequence[Alert], plan: Sequence[Notification]) -> None:
         """The plan, without the first SMS to whoever another incident of this webhook tells of all its alerts."""
@@ -244,6 +285,9 @@ class _Hearing:
                 continue  # an HA twin that lags behind, or an older webhook understood late
             self._book.note(heard)
         seen = seen.describing(known.values())
+        if joined and seen.state is IncidentState.ACKNOWLEDGED:
+            seen = seen.trigger_again()
+            self._book.again[seen.id] = "more has joined it"
         self._book.put(seen)
         self.touched[incident.id] = "joined" if joined else "repeated"
         if joined:
@@ -268,6 +312,9 @@ class _Hearing:
                     ended += 1
             if ended or (whole and not firing):
                 self._ease(seen)
+        for record in self._group.ended_by_hand():
+            if end := ends.get(record.fingerprint) or ends.get(_WHOLE_GROUP):
+                self._book.note(record.ended(end))
         for end in ends.values():
             known = self._group.ends(end.fingerprint)
             if not any(record.starts_at >= end.starts_at and record.receipt >= end.receipt for record in known):
@@ -339,7 +386,7 @@ class _Hearing:
         )
 
 
-def _read(tx: Transaction, arrived: Sequence[Parsed]) -> _Book:
+def _read(tx: Transaction, house: House, arrived: Sequence[Parsed]) -> _Book:
     book = _Book(groups=defaultdict(_Group), last_seen={})
     groups: set[tuple[str, str]] = set()
     identities: dict[str, set[str]] = defaultdict(set)
@@ -350,7 +397,10 @@ def _read(tx: Transaction, arrived: Sequence[Parsed]) -> _Book:
     for incident in tx.open_incidents(groups):
         book.groups[incident.source, incident.group_key].open[incident.route] = incident
     oldest = min(parsed.receipt.received_at for parsed in arrived)
-    for record in tx.alert_records(groups, oldest - STALE_WITHIN):
+    longest = max(policy.reopen_within for policy in (_NO_POLICY, *house.policies.values()))
+    for incident in tx.ended_incidents(groups, oldest - longest):
+        book.groups[incident.source, incident.group_key].ended[incident.route] = incident
+    for record in tx.alert_records(groups, oldest - max(STALE_WITHIN, longest)):
         book.groups[record.source, record.group_key].know(record)
     for source, wanted in identities.items():
         book.last_seen.update({(source, key): at for key, at in tx.last_seen(source, wanted).items()})
@@ -394,8 +444,14 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
     if ended:
         tx.cancel_planned(ended, "over before it was sent", now)
         tx.bump_cards(CardKind.INCIDENT, ended, now, urgent=True)
+        told = [incident for incident in book.ended if incident.id in book.changed]
+        escalator.tell_of_end(tx, house, told, now)
     if shown := [number for number in book.changed if number not in ended]:
         tx.bump_cards(CardKind.INCIDENT, shown, now)
+    for number, why in book.again.items():
+        _once_more(tx, house, book.changed[number], why, now)
+    for number in dict.fromkeys(book.reminded):
+        _remind(tx, house, number, now)
     entries = [TimelineEntry(incident.id, now, "opened", incident.source) for incident in opened]
     entries += [replace(entry, subject=real.get(entry.subject, entry.subject)) for entry in book.timeline]
     entries += [TimelineEntry(number, now, "over", source) for number, source in ended.items()]
@@ -403,6 +459,34 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.add_timeline(entries)
     tx.save_receipts(replace(receipt, result=_renumbered(receipt.result, real)) for receipt in book.receipts)
     tx.wake("reporter")
+
+
+def _once_more(tx: Transaction, house: House, incident: Incident, why: str, now: datetime) -> None:
+    """A new plan, first to who had it, and a message that rings."""
+    if not incident.is_open:
+        return  # the same batch said that it is over
+    tx.cancel_planned([incident.id], why, now)
+    tx.add_timeline([TimelineEntry(incident.id, now, why, incident.source)])
+    escalator.begin(tx, house, incident, now, first=incident.acknowledged_by)
+    escalator.ring(tx, house, incident, now, why)
+
+
+def _remind(tx: Transaction, house: House, number: int, now: datetime) -> None:
+    """Its source reminds of it: where the policy says so, it climbs once more."""
+    incident = tx.incident(number)
+    if incident is None or incident.state is not IncidentState.TRIGGERED:
+        return
+    policy = escalator.policy_of(house, incident)
+    if policy is None or not policy.remind or escalation.in_flight(escalator.in_force(tx, incident)):
+        return
+    again = incident.trigger_again()
+    tx.save_incidents([again])
+    tx.add_timeline([TimelineEntry(number, now, "its source reminds of it", incident.source)])
+    escalator.begin(tx, house, again, now)
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{max(1, round(span / timedelta(minutes=1)))} min"
 
 
 def _renumbered(result: object, real: dict[int, int]) -> dict[str, object]:

@@ -5,16 +5,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge import watch
+from bridge import answering, escalator, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
-from bridge.domain.house import ChatPlace, House, Person, Role
+from bridge.domain.house import House, Person, Role
 from bridge.domain.notification import Event, Notification, Priority, State, lost_token
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
-from bridge.ports import Card, CardKind, Live, Place, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
+from bridge.ports import Card, CardKind, Live, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
+from bridge.requests import Accepted, Answered, Asked, Asker, Denied, PageRequest, SmsRequest
+
+__all__ = ["Accepted", "Answered", "Asked", "Asker", "Denied", "Dispatcher", "PageRequest", "SmsRequest"]
 
 QUESTION_OPEN = timedelta(minutes=10)
 """How long *Send* may be pressed."""
@@ -27,69 +30,6 @@ _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
 _LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks: a person of the config (their Telegram user id is known), or an API token."""
-
-    name: str
-    role: Role
-    telegram_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SmsRequest:
-    """A typed SMS, as asked for. `to` is a person's name or a number as people write it.
-
-    `chat` is the chat of the config it was asked in; `place` is where its card goes (None: no card).
-    `cause` makes it unique: the same cause never makes a second SMS. `may_ask`: a question may be put
-    in the chat before sending; the API never asks. `validity` is in minutes. `late` says why it must be
-    asked about: it was typed long before it reached us.
-    """
-
-    to: str
-    text: str
-    asker: Asker
-    chat: ChatPlace | None = None
-    place: Place | None = None
-    reply_to: int | None = None
-    cause: str | None = None
-    may_ask: bool = False
-    sender_id: str | None = None
-    send_at: datetime | None = None
-    validity: int | None = None
-    flash: bool = False
-    shorten_links: bool = False
-    late: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """It is in the outbox. `repeated`: it was before, the same cause came again."""
-
-    notification: Notification
-    repeated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The chat shows a question first."""
-
-    question: Question
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """Nothing was done. `field` names what was wrong with the request; `forbidden`: the role is too low.
-
-    `opens_at`: a limit is reached, and this is when it opens again.
-    """
-
-    reason: str
-    field: str | None = None
-    forbidden: bool = False
-    opens_at: datetime | None = None
-
-
 class Dispatcher:
     """Load, decide, save. Every method raises NotStored when the database could not keep it."""
 
@@ -97,6 +37,7 @@ class Dispatcher:
         self._store = store
         self._clock = clock
         self._house = house
+        self._metrics = metrics
         self._admission = Admission(metrics)
 
     # --- webhooks ----------------------------------------------------------------------------------
@@ -255,7 +196,7 @@ class Dispatcher:
 
         def cancel(tx: Transaction) -> Notification | Denied:
             row = tx.notification(number)
-            if row is None or row.is_page:
+            if row is None or row.incident_id is not None:
                 return Denied(f"There is no SMS #{number} to take back.")
             if row.asked_by != asker.name and asker.role < Role.OPERATOR:
                 return Denied(f"Only who asked for #{number}, or an operator, can take it back.", forbidden=True)
@@ -269,6 +210,73 @@ class Dispatcher:
             return gone
 
         return await self._store.write(cancel)
+
+    # --- answering for an incident ---------------------------------------------------------------------
+
+    async def acknowledge(
+        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+    ) -> Answered | Denied:
+        """Somebody has it, or takes it over: nobody else is called. `via` says from where, when not in the chat.
+
+        `token` is what a button carried, for this and the next three: a button of another database does nothing.
+        """
+        return await self._answer(answering.acknowledge, incident_id, by, via, token)
+
+    async def resolve(
+        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+    ) -> Answered | Denied:
+        """It is over, says a person; it stays over while its source repeats what it said before."""
+        return await self._answer(answering.resolve, incident_id, by, via, token)
+
+    async def pass_on(
+        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+    ) -> Answered | Denied:
+        """The next rung is called now."""
+        return await self._answer(answering.pass_on, incident_id, by, via, token)
+
+    async def hand_back(
+        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+    ) -> Answered | Denied:
+        """Who has it gives it back: the plan begins now, with somebody else."""
+        return await self._answer(answering.hand_back, incident_id, by, via, token)
+
+    async def _answer(
+        self, answer: answering.Answer, incident_id: int, by: Asker, via: str, token: str | None
+    ) -> Answered | Denied:
+        house, now = self._house.value, self._clock.now()
+
+        def decide(tx: Transaction) -> Answered | Denied:
+            incident = tx.incident(incident_id)
+            if token is not None and not (incident and secrets.compare_digest(incident.token, token)):
+                return Denied("This button is no longer in use.")
+            if by.role < Role.RESPONDER:
+                reason = f"{by.name} is an observer; answering for an incident takes the role responder"
+                return Denied(reason, forbidden=True)
+            if incident is None:
+                return Denied(f"There is no incident #{incident_id}.")
+            return answer(tx, house, incident, by.name, via, now)
+
+        return await self._store.write(decide)
+
+    async def page(self, request: PageRequest) -> Answered | Denied:
+        """Open an incident by hand, on the policy of the chat it was asked in."""
+        house, now = self._house.value, self._clock.now()
+        return await self._store.write(lambda tx: answering.open_by_hand(tx, house, request, now))
+
+    async def deadline(self, subject: str) -> None:
+        """A rung's time to be on somebody's handset is over; `subject` is incident:round:step."""
+        now = self._clock.now()
+        await self._store.write(lambda tx: escalator.deadline(tx, subject, now, self._metrics))
+
+    async def nobody_has_it(self, incident_id: int) -> None:
+        """The last rung's time to answer is over."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: escalator.nobody(tx, house, incident_id, now))
+
+    async def acknowledgement_over(self, incident_id: int) -> None:
+        """It was taken long ago and still fires."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: answering.acknowledgement_over(tx, house, incident_id, now))
 
     # --- hints and troubles ----------------------------------------------------------------------------
 

@@ -12,12 +12,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from bridge import texts, watch
+from bridge import escalator, texts, watch
 from bridge.clock import Clock
 from bridge.domain import sms
+from bridge.domain.escalation import CHAT
 from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Event, Notification, Priority, State
+from bridge.domain.notification import Event, Notification, Priority, Purpose, State
 from bridge.domain.phone import why_not_textable
 from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, next_attempt, next_look, next_poll
 from bridge.domain.throttle import Limits, Spent, opens_at
@@ -106,7 +107,7 @@ class Outbox:
         mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
         for ready, row in pairs:
             if ready.id in mine and ready.state is not State.SENDING and _differs(ready, row):
-                self._tell(tx, house, ready, now)
+                self._tell(tx, house, ready, row, now)
         return [row for row in claimed if row.id in mine]
 
     def _ready(
@@ -150,7 +151,7 @@ class Outbox:
             return row
         self._count(row, changed, now)
         self._troubles(tx, house, changed, outcome, now)
-        self._tell(tx, house, changed, now)
+        self._tell(tx, house, changed, row, now)
         return changed
 
     def _late_answer(
@@ -167,7 +168,7 @@ class Outbox:
     def _not_sent(self, tx: Transaction, row: Notification, outcome: Unreachable, now: datetime) -> Notification:
         """It did not reach the gateway: back to planned, if anybody still wants it."""
         incident = tx.incident(row.incident_id) if row.incident_id is not None else None
-        if row.is_page and (unwanted := _unwanted(row, incident, now)):
+        if row.incident_id is not None and (unwanted := _unwanted(row, incident, now)):
             return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
         failures = row.failures + 1
         again = next_attempt(failures, now)
@@ -210,7 +211,7 @@ class Outbox:
                     ready = _lost(_leaving(ready, installation, now), reason, since)
                     held += 1
                 tx.save_notification(ready, row)
-                self._tell(tx, house, ready, now)
+                self._tell(tx, house, ready, row, now)
             return held
 
         return await self._store.write(hold)
@@ -220,7 +221,7 @@ class Outbox:
             lost = _lost(row, "we stopped while it was being sent", now)
             if tx.save_notification(lost, row):
                 self._count(row, lost, now)
-                self._tell(tx, house, lost, now)
+                self._tell(tx, house, lost, row, now)
         return len(rows)
 
     # --- while an answer is lost ---------------------------------------------------------------------
@@ -253,7 +254,7 @@ class Outbox:
         elif changed.resent and not row.resent:
             self._metrics.uncertain.labels("resent").inc()
         self._count(row, changed, now)
-        self._tell(tx, house, changed, now)
+        self._tell(tx, house, changed, row, now)
         tx.wake("sender", "tracker")
 
     def _not_found(self, tx: Transaction, row: Notification, now: datetime) -> Notification:
@@ -328,33 +329,44 @@ class Outbox:
             if row.moderated and not changed.moderated and not _others_moderated(tx, changed):
                 watch.end(tx, "moderation", now, subject=f"#{row.incident_id or row.id}")
             if _differs(changed, row):
-                self._tell(tx, house, changed, now)
+                self._tell(tx, house, changed, row, now)
 
     # --- what goes along with every change --------------------------------------------------------------
 
-    def _tell(self, tx: Transaction, house: House, row: Notification, now: datetime) -> None:
-        """Let the cards know, and ring when a typed SMS failed."""
+    def _tell(self, tx: Transaction, house: House, row: Notification, was: Notification, now: datetime) -> None:
+        """Let the plan and the cards know, and ring when a typed SMS failed."""
         urgent = row.state.is_final or row.state is State.UNCERTAIN
         kind, subject = (CardKind.SMS, row.id) if row.incident_id is None else (CardKind.INCIDENT, row.incident_id)
         tx.bump_cards(kind, [subject], now, urgent=urgent)
+        if row.target == CHAT and row.state is State.DELIVERED:
+            self._ring_again(tx, house, row, now)
+            escalator.follow(tx, house, row, was, now, self._metrics)
+            return
         what = f"{_said(row)}: {row.reason}" if row.reason else _said(row)
         tx.add_timeline([TimelineEntry(subject, now, what, row.person or "")])
-        if not row.is_page and row.state in (State.FAILED, State.UNDELIVERED):
+        if row.incident_id is None and row.state in (State.FAILED, State.UNDELIVERED):
             for card in tx.cards_of(CardKind.SMS, row.id):
                 failed = Card(0, CardKind.FAILED, row.id, card.place, reply_to=card.message_id, ring=True)
                 tx.add_card(replace(failed, urgent=True, changed_at=now))
         if row.is_page and row.state is State.UNCERTAIN and row.lost_at == now:
-            self._ring_for_lost_page(tx, row, now)
+            self._ring_for_lost_page(tx, house, row, now)
+        escalator.follow(tx, house, row, was, now, self._metrics)
         tx.wake("reporter")
 
-    def _ring_for_lost_page(self, tx: Transaction, row: Notification, now: datetime) -> None:
+    def _ring_again(self, tx: Transaction, house: House, row: Notification, now: datetime) -> None:
+        """The chat's own turn in the climb."""
+        incident = tx.incident(row.incident_id) if row.incident_id is not None else None
+        if incident is not None:
+            escalator.ring(tx, house, incident, now, "still nobody has it")
+            tx.add_timeline([TimelineEntry(incident.id, now, "the chat rings")])
+
+    def _ring_for_lost_page(self, tx: Transaction, house: House, row: Notification, now: datetime) -> None:
         """A page that may not have left must not keep somebody else from looking: the chat rings."""
-        assert row.incident_id is not None
-        incident = tx.incident(row.incident_id)
-        title = f"#{row.incident_id} {incident.title if incident else ''}".strip()
-        text = f"{title}: the SMS to {(row.person or row.target).capitalize()} may not have left; looking it up."
-        for card in tx.cards_of(CardKind.INCIDENT, row.incident_id):
-            tx.add_card(Card(0, CardKind.NOTE, row.incident_id, card.place, ring=True, changed_at=now, text=text))
+        incident = tx.incident(row.incident_id) if row.incident_id is not None else None
+        if incident is not None:
+            person = house.people.get(row.person or row.target)
+            who = person.spoken if person else row.target
+            escalator.ring(tx, house, incident, now, f"the SMS to {who} may not have left; looking it up")
 
     def _troubles(self, tx: Transaction, house: House, row: Notification, outcome: SendOutcome, now: datetime) -> None:
         """Trouble with the account is the bridge's own, told once whatever the number of rows."""
@@ -416,7 +428,10 @@ def _said(row: Notification) -> str:
 def _ready(row: Notification, incident: Incident | None, house: House, now: datetime) -> Notification:
     """The row with its person, number and text settled for now; or ended, when it may not or need not go."""
     if unwanted := _unwanted(row, incident, now):
-        return row.becomes(Event.CANCELLED if row.is_page else Event.GAVE_UP, ended_at=now, reason=unwanted)
+        event = Event.GAVE_UP if row.incident_id is None else Event.CANCELLED
+        return row.becomes(event, ended_at=now, reason=unwanted)
+    if row.target == CHAT:
+        return row.becomes(Event.SHOWN, ended_at=now)
     person = house.people.get(row.target)
     # A person who left the config is paged no more, though the row may know their number from an earlier attempt.
     number = person.number if person else None if row.resends_itself else row.number
@@ -428,8 +443,7 @@ def _ready(row: Notification, incident: Incident | None, house: House, now: date
         return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
-        late = texts.late_by(row.created_at, now) if row.step == 1 and row.failures else None
-        text = texts.page(incident, house.sms, house.zone_of(incident.chat), late=late)
+        text = _about(incident, row, house, now)
         validity = house.sms.page_validity
     assert text is not None
     size = sms.measure(text)
@@ -445,10 +459,32 @@ def _ready(row: Notification, incident: Incident | None, house: House, now: date
     )
 
 
+def _about(incident: Incident, row: Notification, house: House, now: datetime) -> str:
+    """The SMS about an incident, as it has to read now."""
+    zone = house.zone_of(incident.chat)
+    match row.purpose:
+        case Purpose.TAKEN:
+            return texts.taken(incident, house.sms, house.spoken(incident.acknowledged_by))
+        case Purpose.OVER:
+            return texts.over(incident, house.sms, zone, house.spoken(incident.acknowledged_by))
+        case Purpose.PAGE:
+            late = texts.late_by(row.created_at, now) if row.step <= 1 and row.failures else None
+            call = row.round - incident.first_round + 1
+            return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0)
+        case _:
+            assert_never(row.purpose)
+
+
 def _unwanted(row: Notification, incident: Incident | None, now: datetime) -> str:
     """Why nobody wants this any more; empty while somebody does."""
     if row.is_page and (incident is None or incident.state is not IncidentState.TRIGGERED):
         return "over before it was sent" if incident is None or not incident.is_open else "somebody has it"
+    if row.is_page and incident is not None and row.round < incident.first_round:
+        return "a newer plan has taken its place"
+    if row.purpose is Purpose.TAKEN and incident is not None and incident.state is not IncidentState.ACKNOWLEDGED:
+        return "nobody has it any more"
+    if row.purpose is Purpose.OVER and incident is not None and incident.is_open:
+        return "it fires again"
     if row.expires_at is not None and now >= row.expires_at:
         return "too old to be worth sending"
     return ""

@@ -218,6 +218,14 @@ class IncidentView:
 
 
 @dataclass(frozen=True, slots=True)
+class RingView:
+    """A new message about an incident that has its card elsewhere. No `why`: nobody has it."""
+
+    about: IncidentView
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SmsView:
     """All a card says about a typed SMS. `ring` makes it the new message that says it failed."""
 
@@ -255,7 +263,7 @@ class NoteView:
     text: str
 
 
-View = IncidentView | SmsView | QuestionView | TroubleView | NoteView
+View = IncidentView | RingView | SmsView | QuestionView | TroubleView | NoteView
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +388,7 @@ class CardKind(StrEnum):
     TROUBLE = "trouble"
     FAILED = "failed"  # the ringing message that a typed SMS failed
     NOTE = "note"  # a plain line; `text` holds it
+    RING = "ring"  # a new message about an incident, as often as it takes; `text` says why
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,8 +509,12 @@ class Transaction(Protocol):
         """Unresolved incidents of these (source, group_key)."""
         ...
 
+    def ended_incidents(self, groups: Collection[tuple[str, str]], after: datetime) -> list[Incident]:
+        """Incidents of these (source, group_key) that ended after that, the oldest first."""
+        ...
+
     def alert_records(self, groups: Collection[tuple[str, str]], ended_after: datetime) -> list[AlertRecord]:
-        """Alerts of these (source, group_key): of open incidents all, else those that ended after that."""
+        """Alerts of these (source, group_key): of open incidents all, else what ended after that, or by hand."""
         ...
 
     def save_alerts(self, records: Iterable[AlertRecord]) -> None:

@@ -23,6 +23,7 @@ from bridge.ports import (
     NoteView,
     NotStored,
     QuestionView,
+    RingView,
     Shown,
     SmsView,
     Store,
@@ -178,7 +179,7 @@ def _goes_on(view: View) -> bool:
             return question.answer is None
         case TroubleView(trouble=trouble):
             return trouble.over_at is None
-        case NoteView():
+        case NoteView() | RingView():
             return False
         case _:
             assert_never(view)

@@ -42,15 +42,30 @@ def fact(alert: Alert, where: str) -> str:
     return " ".join(alert.summary.split())
 
 
-def page(incident: Incident, rules: SmsRules, zone: ZoneInfo, *, late: timedelta | None = None) -> str:
-    """The SMS that pages somebody, in at most `rules.max_segments`; never fails for its length."""
+def page(
+    incident: Incident,
+    rules: SmsRules,
+    zone: ZoneInfo,
+    *,
+    late: timedelta | None = None,
+    call: int = 1,
+    again: bool = False,
+) -> str:
+    """The SMS that pages somebody, in at most `rules.max_segments`; never fails for its length.
+
+    `call` counts how often the whole plan has been climbed; `again`: it goes to who had it before.
+    """
     front = "TEST, nothing is broken. " if incident.test else ""
+    if call > 1:
+        front += f"{ordinal(call)} call. "
+    if again:
+        front += "Back to you: "
     if late is not None:
         front += f"LATE {int(late.total_seconds() // 60)}m. "
     tail = f" {_clock(incident.started_at, incident.opened_at, zone)} #{incident.id}"
     places = [sms.plain(name, rules.alphabet) for name in incident.places]
     title, told = (sms.plain(text, rules.alphabet) for text in (incident.title, incident.fact))
-    briefer = [name if _ADDRESS.match(name) else name.split(".")[0] for name in places]
+    briefer = [_brief(name) for name in places]
     most = min(len(places), _PLACES_NAMED)
     for named in (places[:most], briefer[:most]):
         whole = _joined(f"{front}{title}{_where(incident, named)}", told)
@@ -64,6 +79,28 @@ def page(incident: Incident, rules: SmsRules, zone: ZoneInfo, *, late: timedelta
     return sms.shorten(_joined(f"{front}{title}{_where(incident, briefer[:1])}", told), rules.max_segments, tail)
 
 
+def taken(incident: Incident, rules: SmsRules, who: str) -> str:
+    """The SMS to those who were paged: somebody has it."""
+    return sms.shorten(
+        sms.plain(f"{who} has {_named(incident)}", rules.alphabet), rules.max_segments, f" #{incident.id}"
+    )
+
+
+def over(incident: Incident, rules: SmsRules, zone: ZoneInfo, who: str) -> str:
+    """The SMS to those who were paged: it is over."""
+    ended = incident.ended_at or incident.opened_at
+    lasted = int(incident.lasted(ended) / timedelta(minutes=1))
+    had = f" {who} had it." if who else ""
+    said = f"OK {_named(incident)}: over at {_clock(ended, ended, zone)} after {lasted}m.{had}"
+    return sms.shorten(sms.plain(said, rules.alphabet), rules.max_segments, f" #{incident.id}")
+
+
+def ordinal(count: int) -> str:
+    """2nd, 3rd, 4th …"""
+    ending = "th" if count % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count}{ending}"
+
+
 def without_lateness(text: str) -> str:
     """The page without the mark that says how late it is."""
     return _LATE.sub("", text)
@@ -73,6 +110,17 @@ def late_by(planned_for: datetime, now: datetime) -> timedelta | None:
     """How late a page is, once it is late enough to say so."""
     late = now - planned_for
     return late if late >= timedelta(minutes=2) else None
+
+
+def _brief(place: str) -> str:
+    """A host without its domain; an address whole."""
+    return place if _ADDRESS.match(place) else place.split(".", maxsplit=1)[0]
+
+
+def _named(incident: Incident) -> str:
+    """What it is called where there is room for little: its name, and the place when there is one."""
+    where = _brief(incident.places[0]) if len(incident.places) == 1 else ""
+    return " ".join(filter(None, (incident.title, where)))
 
 
 def _where(incident: Incident, named: Sequence[str]) -> str:

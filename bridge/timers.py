@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from bridge import escalator
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.ports import NotStored, Store, Timer, Transaction
@@ -26,6 +27,9 @@ class Timers:
         self._clock = clock
         self._ring: Mapping[str, Callable[[str], Awaitable[None]]] = {
             "question": lambda subject: dispatcher.expire_question(int(subject)),
+            escalator.DEADLINE: dispatcher.deadline,
+            escalator.NOBODY: lambda subject: dispatcher.nobody_has_it(int(subject)),
+            escalator.ACK_OVER: lambda subject: dispatcher.acknowledgement_over(int(subject)),
             TROUBLE_OVER: lambda subject: dispatcher.end_trouble(*subject.split(":", 1)),
         }
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from bridge.domain.escalation import CHAT
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification
@@ -12,6 +13,7 @@ from bridge.ports import (
     NoteView,
     QuestionView,
     RecipientLine,
+    RingView,
     SmsView,
     Transaction,
     TroubleView,
@@ -25,6 +27,9 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
         case CardKind.INCIDENT:
             incident = tx.incident(card.subject)
             return incident_view(tx, house, incident, now) if incident else None
+        case CardKind.RING:
+            incident = tx.incident(card.subject)
+            return RingView(incident_view(tx, house, incident, now), card.text) if incident else None
         case CardKind.SMS:
             return sms_view(tx, house, card.subject, now)
         case CardKind.FAILED:
@@ -40,7 +45,8 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
 def incident_view(tx: Transaction, house: House, incident: Incident, now: datetime) -> IncidentView:
     """An incident with a line for each SMS of its plan."""
     route = house.route(incident.route)
-    lines = tuple(RecipientLine(recipient(house, row), row) for row in tx.notifications_of([incident.id]))
+    rows = [row for row in tx.notifications_of([incident.id]) if row.target != CHAT or not row.state.is_final]
+    lines = tuple(RecipientLine(recipient(house, row), row) for row in rows)
     return IncidentView(incident, lines, house.zone_of(incident.chat), now, silent=bool(route and route.silent))
 
 

@@ -28,7 +28,7 @@ from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct 
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from bridge.domain.notification import Priority, State
-from bridge.ports import CardKind, ReceiptState
+from bridge.ports import ReceiptState
 from storage.tables import (
     Instant,
     alert,
@@ -136,6 +136,11 @@ _alert_group = and_(alert.c.source == bindparam("of_source"), alert.c.group_key.
 add_incidents: Insert = insert(incident)
 save_incidents: Update = update(incident).where(incident.c.id == bindparam("row_id"))
 open_incidents: Select[Any] = select(incident).where(incident_open, _incident_group)
+ended_incidents: Select[Any] = (
+    select(incident)
+    .where(_incident_group, incident.c.ended_at > bindparam("after", type_=Instant()))
+    .order_by(incident.c.ended_at, incident.c.id)
+)
 incidents_by_id: Select[Any] = select(incident).where(incident.c.id.in_(_listed("ids")))
 # What is known of these groups: all of what is open, what ended so lately that old news may still come, and
 # what a person ended while its source goes on about it.
@@ -377,7 +382,7 @@ move_chat: Update = (
         card.c.chat_id == bindparam("old"),
         card.c.closed.is_(None),
         or_(
-            card.c.kind == said(CardKind.NOTE),
+            ~card_single,
             ~exists().where(
                 _there.c.kind == card.c.kind, _there.c.subject == card.c.subject, _there.c.chat_id == bindparam("new")
             ),
@@ -480,7 +485,7 @@ forget: tuple[Update | Delete, ...] = (
     .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
     .values(fact="", places=()),
     delete(question).where(_some(question, question.c.expires_at < _before, question.c.answer.is_not(None))),
-    delete(card).where(_some(card, card.c.changed_at < _before, card.c.kind == said(CardKind.NOTE))),
+    delete(card).where(_some(card, card.c.changed_at < _before, ~card_single)),
     delete(alert).where(alert.c.last_seen < _before, alert.c.ended_at.is_not(None)),
     delete(alert).where(
         alert.c.incident_id == literal(0), alert.c.last_seen < _day_ago

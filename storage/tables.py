@@ -222,6 +222,7 @@ incident = Table(
     Column("first_round", Integer, nullable=False, server_default="1"),
     Column("rings", Integer, nullable=False, server_default="0"),
     Column("outbreaks", Integer, nullable=False, server_default="1"),
+    Column("token", Text, nullable=False, server_default=""),
 )
 incident_open = incident.c.state != said(IncidentState.RESOLVED)
 # One open incident per key is the database's promise.
@@ -233,6 +234,15 @@ Index(
     unique=True,
     sqlite_where=incident_open,
     postgresql_where=incident_open,
+)
+_ended = incident.c.ended_at.is_not(None)
+Index(
+    "incident_ended",
+    incident.c.source,
+    incident.c.group_key,
+    incident.c.ended_at,
+    sqlite_where=_ended,
+    postgresql_where=_ended,
 )
 Index("incident_open_newest", incident.c.id, sqlite_where=incident_open, postgresql_where=incident_open)
 Index("incident_opened", incident.c.opened_at)
@@ -403,7 +413,7 @@ card = Table(
     Column("closed", Text),
     Column("text", Text, nullable=False),
 )
-card_single = card.c.kind != said(CardKind.NOTE)
+card_single = card.c.kind.not_in([said(CardKind.NOTE), said(CardKind.RING)])
 card_behind = card.c.closed.is_(None) & (card.c.shown < card.c.wanted)
 _posted = card.c.message_id.is_not(None)
 Index(

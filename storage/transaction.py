@@ -100,6 +100,13 @@ class SqlTransaction:
             for found in self._all(Incident, sql.open_incidents, of_source=source, group_keys=keys)
         ]
 
+    def ended_incidents(self, groups: Collection[tuple[str, str]], after: datetime) -> list[Incident]:
+        return [
+            found
+            for source, keys in _by_source(groups)
+            for found in self._all(Incident, sql.ended_incidents, of_source=source, group_keys=keys, after=after)
+        ]
+
     def alert_records(self, groups: Collection[tuple[str, str]], ended_after: datetime) -> list[AlertRecord]:
         asked = {"ended_after": ended_after}
         return [

@@ -25,6 +25,7 @@ from bridge.config.values import (
 )
 from bridge.domain.escalation import CHAT, Policy, Step
 from bridge.domain.house import ChatPlace, House, Person, Role, SmsRules, SourceRules, Watch
+from bridge.domain.incident import MOST_ROUNDS
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
 from bridge.domain.routing import Route
 from bridge.domain.secret import Secret
@@ -108,6 +109,9 @@ def _config(file: Section) -> Config:
     people = _people(entries, rules, unsure)
     known = _Known(chats, people, {name for name, entry in entries.items() if "phone" not in entry})
     policies = {name: _policy(name, section, known) for name, section in file.named("policies")}
+    for name, section in file.named("chats"):
+        page = section.get("page", lambda written: _one_of(written, policies, "policy"))
+        chats[name] = replace(chats[name], page=page)
     routes = _routes(file, policies, known)
     sources = {name: _source(name, section, {r.name for r in routes}) for name, section in file.named("sources")}
     watch, heartbeat_url = _watch(file.section("watch"), known)
@@ -301,16 +305,33 @@ def _policy(name: str, section: Section, known: _Known) -> Policy:
     steps = section.sections("steps")
     if "steps" in section and not steps:
         section.problem("no step in it; write one like {notify: [chat, NAME]}", "steps")
-    for later in steps[1:]:
-        later.problem("a second step; escalation over time comes in a later version, keep one")
-    return Policy(name, tuple(_step(step, known) for step in steps))
+    read = tuple(_step(step, known) for step in steps)
+    if read and all(target == CHAT for step in read for target in step.notify):
+        section.warn("nobody in it gets an SMS; a route without a policy shows its card as well", "steps")
+    usual = Policy(name, read)
+    return Policy(
+        name,
+        read,
+        repeat=section.get("repeat", number(0, MOST_ROUNDS - 1), usual.repeat),
+        delay=section.get("delay", duration(), usual.delay),
+        ack_for=section.get("ack_for", duration(_MINUTE)),
+        resolved_sms=section.get("resolved_sms", flag, usual.resolved_sms),
+        taken_sms=section.get("taken_sms", flag, usual.taken_sms),
+        remind=section.get("remind", flag, usual.remind),
+        reopen_within=section.get("reopen_within", duration(), usual.reopen_within),
+    )
 
 
 def _step(section: Section, known: _Known) -> Step:
     targets = section.texts("notify", known.target, if_empty="nobody in it; write names of people, or chat")
     if "notify" not in section:
         section.problem("no notify; write whom it reaches, like notify: [chat, NAME]")
-    return Step(tuple(targets or ()), section.get("wait", duration(), timedelta(0)))
+    usual = Step(tuple(targets or ()))
+    return Step(
+        usual.notify,
+        wait=section.get("wait", duration(), usual.wait),
+        deliver_within=section.get("deliver_within", scalars.duration_or_off, usual.deliver_within),
+    )
 
 
 def _routes(file: Section, policies: Iterable[str], known: _Known) -> tuple[Route, ...]:

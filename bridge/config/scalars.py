@@ -116,6 +116,11 @@ def duration(
     return read
 
 
+def duration_or_off(written: str) -> timedelta | None:
+    """A duration, or None for `off`."""
+    return None if written == "off" else duration()(written)
+
+
 def brief(length: timedelta) -> str:
     """A duration as the file writes it."""
     seconds = int(length.total_seconds())

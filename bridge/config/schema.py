@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from bridge.domain.incident import MOST_ROUNDS
+
 Schema = dict[str, Any]
 
 KINDS = ("alertmanager", "generic")
@@ -122,6 +124,7 @@ _CHAT = _keys(
         "id": {"description": "The chat's id; the bot answers /id with it.", "type": "integer"},
         "topic": _number("One topic of a forum; /id in the topic tells it.", 1),
         "time_zone": _text("When this chat lives elsewhere than time_zone says."),
+        "page": _text("The policy that /page climbs here."),
         "delete_commands": _flag("Takes typed commands out of the chat once they are stored; the bot must be admin."),
     },
     ("id",),
@@ -138,13 +141,27 @@ _STEP = _keys(
     "Whom to notify, and how long to wait afterwards.",
     {
         "notify": _words("Names of people; chat is the card, which costs nothing."),
-        "wait": _duration("How long they have."),
+        "wait": _duration("How long they have before the next step is called.", default="5m"),
+        "deliver_within": _text(
+            "Not on anybody's handset by then: the next step is called at once; off waits.",
+            pattern=f"{_DURATION}|^off$",
+            default="2m",
+        ),
     },
     ("notify",),
 )
 _POLICY = _keys(
-    "Whom a route pages.",
-    {"steps": {"description": "One step in this version.", "type": "array", "minItems": 1, "items": _STEP}},
+    "Whom a route pages, and who is next if nobody takes it.",
+    {
+        "steps": {"description": "Called one after the other.", "type": "array", "minItems": 1, "items": _STEP},
+        "repeat": _number("How often all steps are called once more.", 0, MOST_ROUNDS - 1),
+        "delay": _duration("How long the chat alone has before the first SMS."),
+        "ack_for": _duration("Taken so long ago and still firing: whoever has it is asked, then the rest called."),
+        "resolved_sms": _flag("Those who were paged get an SMS when it is over."),
+        "taken_sms": _flag("Those who were paged get an SMS when somebody else has it."),
+        "remind": _flag("A reminder from the source calls everybody once more."),
+        "reopen_within": _duration("What fires again so soon is the same incident.", default="10m"),
+    },
     ("steps",),
 )
 _SOURCE = _keys(
@@ -244,14 +261,12 @@ FILE = _keys(
     ("mobizon",),
 )
 
-_ESCALATION = "escalation over time comes in a later version; remove it for now"
 _LATER = "comes in a later version; remove it for now"
 # Keys of the finished product that this version does not know yet. None of their names has a second
 # meaning in another table, where such a key would be a plain mistake.
 LATER = {
     **dict.fromkeys(
-        ("rotas", "storm", "rota", "page", "hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
+        ("rotas", "storm", "rota", "hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
         _LATER,
     ),
-    **dict.fromkeys(("repeat", "ack_for", "remind", "resolved_sms", "reopen_within", "deliver_within"), _ESCALATION),
 }

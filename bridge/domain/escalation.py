@@ -51,6 +51,7 @@ class Policy:
 
     `ack_for`: how long an acknowledgement holds while it still fires. `resolved_sms` and `taken_sms`: those who
     were paged hear that it is over, or who has it. `remind`: a reminder of the source climbs once more.
+    `reopen_within`: what fires again so soon after its end is the same incident.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Policy:
     resolved_sms: bool = False
     taken_sms: bool = False
     remind: bool = False
+    reopen_within: timedelta = timedelta(minutes=10)
 
 
 def plan(
@@ -135,29 +137,37 @@ class Reaction:
     nobody_at: datetime | None = None
 
 
+def in_flight(rows: Iterable[Notification]) -> bool:
+    """Whether an SMS of these is still to leave."""
+    return any(row.state in (State.PLANNED, State.SENDING) for row in rows)
+
+
 def rung_of(row: Notification) -> tuple[int, int]:
     """Where in the climb a row stands; rungs are called in this order."""
     return row.round, row.step
 
 
-def react(rows: Sequence[Notification], row: Notification, now: datetime) -> Reaction:
-    """What the newest state of `row` means for the plan it belongs to; `rows` is all of it, `row` included.
+def react(rows: Sequence[Notification], row: Notification, was: Notification, now: datetime) -> Reaction:
+    """What a new state of `row` means for the plan it belongs to; `rows` is all of it, `row` included.
 
     The first of a rung that the gateway has answered for starts the rung's wait: a rung that left late shifts
-    all behind it. When each of the rung is hopeless, the rungs behind it move nearer, so that the next is now.
+    all behind it. When each of the rung is hopeless, the rungs behind it move nearer, so that the next is now;
+    once, for what becomes of a rung after the next has begun is old news.
     """
     rung = [other for other in rows if rung_of(other) == rung_of(row)]
     ahead = _ahead(rows, row)
-    hopeless = why_hopeless(rung, now)
+    went_on = any(rung_of(other) > rung_of(row) and _has_begun(other) for other in rows)
+    hopeless = "" if went_on else why_hopeless(rung, now)
     if hopeless:
         if ahead:
             nearer = min(now - _next_due(ahead), timedelta(0)) if _untouched(ahead) else timedelta(0)
             return Reaction(_moved(ahead, nearer), hopeless)
-        if _in_flight(rows):
+        if in_flight(rows):
             return Reaction()
         began = min(_settled_at(other) or now for other in rung if _is_settled(other))
         return Reaction(hastened=hopeless, nobody_at=now if _nobody_reached(rows) else began + row.wait)
-    if not _is_settled(row) or row.resent or any(_is_settled(other) for other in rung if other.id != row.id):
+    begins = _is_settled(row) and not _is_settled(was) and not row.resent
+    if not begins or any(_is_settled(other) for other in rung if other.id != row.id):
         return Reaction()
     deadline = now + (row.deliver_within or IN_MODERATION)
     if not ahead:
@@ -206,12 +216,12 @@ def _settled_at(row: Notification) -> datetime | None:
     return row.submitted_at or row.lost_at or row.ended_at
 
 
-def _in_flight(rows: Iterable[Notification]) -> bool:
-    return any(row.state in (State.PLANNED, State.SENDING) for row in rows)
+def _has_begun(row: Notification) -> bool:
+    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
 
 
 def _nobody_reached(rows: Iterable[Notification]) -> bool:
-    return not any(row.state is State.DELIVERED for row in rows)
+    return not any(row.state is State.DELIVERED and row.target != CHAT for row in rows)
 
 
 def _ahead(rows: Iterable[Notification], row: Notification) -> list[Notification]:

@@ -44,6 +44,7 @@ class ChatPlace:
     topic: int | None = None
     time_zone: ZoneInfo | None = None
     delete_commands: bool = False
+    page: str | None = None  # the policy that /page climbs here
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,11 @@ class House:
         here = self.chats_by_id(chat_id)
         same = [chat for chat in here if chat.topic == topic]
         return next(iter(same or [c for c in here if c.topic is None] or here), None)
+
+    def spoken(self, name: str | None) -> str:
+        """Somebody's name as people write it; empty for nobody."""
+        person = self.people.get(name or "")
+        return person.spoken if person else name or ""
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)

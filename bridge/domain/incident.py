@@ -1,7 +1,7 @@
 """An incident: the trouble people answer for, from the first firing alert to its end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -104,6 +104,7 @@ class Incident:
     first_round: int = 1
     rings: int = 0
     outbreaks: int = 1
+    token: str = field(default="", repr=False)  # what its buttons carry: not to be guessed, and of this database only
 
     @property
     def is_open(self) -> bool:
@@ -142,14 +143,13 @@ class Incident:
             rings=0,
         )
 
-    def trigger_again(self, after_round: int) -> "Incident":
-        """Nobody has it any more: the plan that follows begins after the last round of those before it."""
-        return replace(self, state=IncidentState.TRIGGERED, first_round=after_round + 1, rings=0)
+    def trigger_again(self) -> "Incident":
+        """Nobody has it any more: a new plan begins, with rounds of its own."""
+        return replace(self, state=IncidentState.TRIGGERED, first_round=self.first_round + MOST_ROUNDS, rings=0)
 
-    def reopen(self, after_round: int, now: datetime) -> "Incident":
+    def reopen(self) -> "Incident":
         """It fires again soon after its end: the same trouble, told as one."""
-        again = self.trigger_again(after_round)
-        return replace(again, ended_at=None, ended_by=None, last_seen=now, outbreaks=self.outbreaks + 1)
+        return replace(self.trigger_again(), ended_at=None, ended_by=None, outbreaks=self.outbreaks + 1)
 
     def resolve(self, by: str, now: datetime) -> "Incident":
         """Over; resolving twice changes nothing."""
@@ -162,6 +162,8 @@ class Incident:
         return (self.ended_at or now) - self.started_at
 
 
+MOST_ROUNDS = 10
+"""A plan climbs at most so often, so its rounds never meet those of the plan after it."""
 PLACES_KEPT = 20
 """How many places an incident remembers by name; the rest are counted."""
 
@@ -173,6 +175,8 @@ def is_over(firing: AlertRecord, end: AlertRecord) -> bool:
     an HA twin says minutes after it of the same outbreak. A source that gives no start cannot tell one outbreak
     from the next: there only the order of receipts counts.
     """
+    if end.by_hand and firing.fingerprint == end.fingerprint:
+        return firing.starts_at - end.starts_at <= ONE_OUTBREAK  # its source knows of no end: the next start is news
     timed = NO_START not in (firing.starts_at, end.starts_at)
     if timed and end.starts_at < firing.starts_at:
         return firing.starts_at - end.starts_at <= ONE_OUTBREAK and end.receipt > firing.receipt

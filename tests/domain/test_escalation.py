@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.domain.escalation import Policy, Step, hasten, plan, react, ring_again, why_hopeless
+from bridge.domain.escalation import Policy, Reaction, Step, hasten, plan, react, ring_again, why_hopeless
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification, State
 
@@ -26,6 +26,11 @@ CLIMB = Policy(
 def _rows(policy: Policy = CLIMB, **how: object) -> list[Notification]:
     planned = plan(policy, INCIDENT, NOW, **how)  # type: ignore[arg-type]
     return [replace(row, id=number) for number, row in enumerate(planned, start=1)]
+
+
+def _follow(rows: list[Notification], row: Notification, now: datetime) -> Reaction:
+    """The row has just left the wire."""
+    return react(rows, row, replace(row, state=State.SENDING), now)
 
 
 def _told(rows: list[Notification]) -> list[tuple[int, int, str, float]]:
@@ -78,7 +83,7 @@ def test_a_rung_that_left_late_shifts_all_behind_it(minutes_late: float, moved: 
     now = rows[0].due_at + minutes_late * MINUTE
     rows[0] = replace(rows[0], state=State.SUBMITTED, submitted_at=now)
 
-    reaction = react(rows, rows[0], now)
+    reaction = _follow(rows, rows[0], now)
 
     became = {was.id: changed for changed, was in reaction.moves}
     assert [(became.get(row.id, row).due_at - NOW) / MINUTE for row in rows[1:]] == moved
@@ -89,8 +94,8 @@ def test_a_rung_that_left_late_shifts_all_behind_it(minutes_late: float, moved: 
 def test_only_the_first_of_a_rung_starts_its_wait() -> None:
     rows = _rows()[1:3]
     first, second = (replace(row, state=State.SUBMITTED, submitted_at=row.due_at) for row in rows)
-    assert react([first, rows[1]], first, first.due_at).nobody_at == first.due_at + 10 * MINUTE
-    assert react([first, second], second, second.due_at + MINUTE).nobody_at is None
+    assert _follow([first, rows[1]], first, first.due_at).nobody_at == first.due_at + 10 * MINUTE
+    assert _follow([first, second], second, second.due_at + MINUTE).nobody_at is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_a_hopeless_rung_calls_the_next_at_once_and_keeps_the_distances(state: S
     now = rows[0].due_at + timedelta(seconds=20)
     rows[0] = replace(rows[0], state=state, ended_at=now, lost_at=now)
 
-    reaction = react(rows, rows[0], now)
+    reaction = _follow(rows, rows[0], now)
 
     assert reaction.hastened == hastened
     dues = [changed.due_at for changed, _ in reaction.moves]
@@ -115,8 +120,8 @@ def test_one_who_may_still_get_it_holds_the_next_rung_back() -> None:
     now = rows[1].due_at
     rows[1] = replace(rows[1], state=State.FAILED, ended_at=now)
     rows[2] = replace(rows[2], state=State.SUBMITTED, submitted_at=now)
-    assert react(rows, rows[1], now).hastened == ""
-    assert react(rows, rows[1], now + 2 * MINUTE).hastened == "failed"
+    assert _follow(rows, rows[1], now).hastened == ""
+    assert _follow(rows, rows[1], now + 2 * MINUTE).hastened == "failed"
 
 
 @pytest.mark.parametrize(
@@ -139,14 +144,14 @@ def test_a_next_rung_that_waits_for_the_gateway_keeps_its_own_hour() -> None:
     now = rows[0].due_at
     rows[0] = replace(rows[0], state=State.UNDELIVERED, ended_at=now)
     rows[1] = replace(rows[1], failures=2, attempt=2)
-    assert react(rows, rows[0], now).moves == ()
+    assert _follow(rows, rows[0], now).moves == ()
 
 
 def test_when_nobody_is_left_and_nobody_was_reached_the_chat_rings_now() -> None:
     rows = _rows(replace(CLIMB, repeat=0))
     now = NOW + 20 * MINUTE
     rows = [replace(row, state=State.FAILED, ended_at=now) for row in rows]
-    assert react(rows, rows[-1], now).nobody_at == now
+    assert _follow(rows, rows[-1], now).nobody_at == now
 
 
 def test_when_one_was_reached_the_chat_waits_for_the_last_rungs_answer() -> None:
@@ -154,7 +159,23 @@ def test_when_one_was_reached_the_chat_waits_for_the_last_rungs_answer() -> None
     now = NOW + 20 * MINUTE
     rows = [replace(row, state=State.FAILED, ended_at=now) for row in rows]
     rows[0] = replace(rows[0], state=State.DELIVERED, submitted_at=NOW, ended_at=NOW)
-    assert react(rows, rows[-1], now + MINUTE).nobody_at == now + 10 * MINUTE
+    assert _follow(rows, rows[-1], now + MINUTE).nobody_at == now + 10 * MINUTE
+
+
+def test_what_becomes_of_a_rung_after_the_next_has_begun_is_old_news() -> None:
+    rows = _rows()
+    now = rows[0].due_at + MINUTE
+    rows[1] = replace(rows[1], state=State.SUBMITTED, attempt=1, submitted_at=now)
+    submitted = replace(rows[0], state=State.SUBMITTED, submitted_at=now)
+    rows[0] = replace(submitted, state=State.UNDELIVERED, ended_at=now)
+    assert react(rows, rows[0], submitted, now) == Reaction()
+
+
+def test_what_becomes_of_a_row_later_shifts_nothing_again() -> None:
+    rows = _rows()
+    submitted = replace(rows[0], state=State.SUBMITTED, submitted_at=rows[0].due_at)
+    rows[0] = replace(submitted, state=State.DELIVERED)
+    assert react(rows, rows[0], submitted, rows[0].due_at + 4 * MINUTE) == Reaction()
 
 
 def test_passing_on_calls_the_next_rung_and_only_that_one_now() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -30,7 +31,7 @@ DISK = Incident(
 )
 
 
-def page(incident: Incident, **how: timedelta) -> str:
+def page(incident: Incident, **how: Any) -> str:
     return texts.page(incident, SmsRules(), ALMATY, **how)
 
 

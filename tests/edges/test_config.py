@@ -98,7 +98,7 @@ def test_a_good_file_becomes_a_house(folder: Folder) -> None:
     assert house.people["jonas"].number == PhoneNumber("+77010000002")
     assert (house.people["dana"].number, house.people["dana"].role) == (None, Role.OBSERVER)
     assert (house.chats["ops"].id, house.chats["ops"].topic) == (-1001234567890, 7)
-    assert house.policies["critical"].steps[0].by_sms == ("aigerim",)
+    assert house.policies["critical"].steps[0].notify == ("aigerim",)
     assert house.policies["critical"].steps[0].wait == timedelta(minutes=5)
     assert [route.name for route in house.routes] == ["critical", "rest"]
     assert house.routes[0].matchers == (Matcher("severity", "=", "critical"),)
@@ -756,7 +756,7 @@ def test_the_example_opens_with_the_shortest_config_that_pages(folder: Folder) -
     _secrets_of(folder, text)
     config = folder.load(text)
     assert config.warnings == ()
-    assert config.house.policies["critical"].steps[0].by_sms == ("aigerim",)
+    assert config.house.policies["critical"].steps[0].notify == ("aigerim",)
 
 
 def test_all_of_the_example_loads(folder: Folder) -> None:

@@ -273,7 +273,12 @@ async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
         connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
         event.listen(connection, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
         groups = [("alertmanager", "a"), ("alertmanager", "b")]
-        for ask in (tx.open_incidents(groups), tx.alert_records(groups, NOW), tx.last_seen("shop", ["a"])):
+        for ask in (
+            tx.open_incidents(groups),
+            tx.ended_incidents(groups, NOW),
+            tx.alert_records(groups, NOW),
+            tx.last_seen("shop", ["a"]),
+        ):
             assert not ask
         for due in (tx.claimable, tx.polls_due, tx.cards_behind, tx.timers_due):
             assert not due(NOW, 10)

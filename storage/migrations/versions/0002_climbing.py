@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("incident", sa.Column("first_round", sa.Integer, nullable=False, server_default="1"))
     op.add_column("incident", sa.Column("rings", sa.Integer, nullable=False, server_default="0"))
     op.add_column("incident", sa.Column("outbreaks", sa.Integer, nullable=False, server_default="1"))
+    op.add_column("incident", sa.Column("token", sa.Text, nullable=False, server_default=""))
     op.add_column("alert", sa.Column("by_hand", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("notification", sa.Column("purpose", sa.Text, nullable=False, server_default="page"))
     op.add_column("notification", sa.Column("wait", sa.BigInteger, nullable=False, server_default="0"))
@@ -31,3 +32,21 @@ def upgrade() -> None:
             sqlite_where=there,
             postgresql_where=there,
         )
+    op.drop_index("card_single", "card")
+    single = sa.text("(kind NOT IN ('note', 'ring'))")
+    op.create_index(
+        "card_single",
+        "card",
+        ["kind", "subject", "chat_id"],
+        unique=True,
+        sqlite_where=single,
+        postgresql_where=single,
+    )
+    ended = sa.text("ended_at IS NOT NULL")
+    op.create_index(
+        "incident_ended",
+        "incident",
+        ["source", "group_key", "ended_at"],
+        sqlite_where=ended,
+        postgresql_where=ended,
+    )

@@ -1,0 +1,91 @@
+"""What people and scripts ask of the door, and what it answers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.domain.house import ChatPlace, Role
+from bridge.domain.incident import Incident
+from bridge.domain.notification import Notification
+from bridge.ports import Place, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: a person of the config (their Telegram user id is known), or an API token."""
+
+    name: str
+    role: Role
+    telegram_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmsRequest:
+    """A typed SMS, as asked for. `to` is a person's name or a number as people write it.
+
+    `chat` is the chat of the config it was asked in; `place` is where its card goes (None: no card).
+    `cause` makes it unique: the same cause never makes a second SMS. `may_ask`: a question may be put
+    in the chat before sending; the API never asks. `validity` is in minutes. `late` says why it must be
+    asked about: it was typed long before it reached us.
+    """
+
+    to: str
+    text: str
+    asker: Asker
+    chat: ChatPlace | None = None
+    place: Place | None = None
+    reply_to: int | None = None
+    cause: str | None = None
+    may_ask: bool = False
+    sender_id: str | None = None
+    send_at: datetime | None = None
+    validity: int | None = None
+    flash: bool = False
+    shorten_links: bool = False
+    late: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """An incident opened by hand: `/page`. `cause` makes it unique, as for an SMS."""
+
+    text: str
+    asker: Asker
+    chat: ChatPlace
+    place: Place
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It is in the outbox. `repeated`: it was before, the same cause came again."""
+
+    notification: Notification
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The chat shows a question first."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Nothing was done. `field` names what was wrong with the request; `forbidden`: the role is too low.
+
+    `opens_at`: a limit is reached, and this is when it opens again.
+    """
+
+    reason: str
+    field: str | None = None
+    forbidden: bool = False
+    opens_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The incident as it is now. `changed`: not by this very request, when it had been so before."""
+
+    incident: Incident
+    changed: bool = True

@@ -208,6 +208,7 @@ class _Hearing:
 
     def _open(self, route: Route, note: str, alerts: Sequence[Alert]) -> None:
         book, now = self._book, self._now
+        muted = route.hours.muted(now)
         incident = Incident(
             id=-(len(book.opened) + 1),
             source=self._receipt.source,
@@ -215,12 +216,12 @@ class _Hearing:
             route=route.name,
             opened_at=now,
             started_at=min((alert.starts_at for alert in alerts if alert.starts_at > NO_START), default=self._at),
-            policy=route.policy,
+            policy=None if muted else route.hours.policy(route.policy, now),
             chat=route.chat,
             critical=route.critical,
             truncated=self._report.truncated,
             test=self._report.test,
-            note=note,
+            note=note or ("outside the hours of its route: nobody is paged" if muted and route.policy else ""),
             source_url=alerts[0].source_url,
             runbook_url=alerts[0].runbook_url,
             last_seen=self._at,
@@ -231,10 +232,14 @@ class _Hearing:
         incident = incident.describing(self._group.of_incident[incident.id].values())
         book.put(incident)
         self.touched[incident.id] = "opened"
-        policy = self._house.policies.get(route.policy or "")
-        if policy is not None:
-            expires_at = self._at + route.ttl if route.ttl else None
-            self._plan(incident, alerts, escalation.plan(policy, incident, now, expires_at=expires_at))
+        policy = self._house.policies.get(incident.policy or "")
+        begins = route.hours.pages_at(now)
+        if policy is not None and begins is not None:
+            expires_at = max(self._at, begins) + route.ttl if route.ttl else None
+            rotas = tuple(self._house.rotas)
+            self._plan(
+                incident, alerts, escalation.plan(policy, incident, begins, rotas=rotas, expires_at=expires_at)
+            )
 
     def _plan(self, incident: Incident, alerts: Sequence[Alert], plan: Sequence[Notification]) -> None:
         """The plan, without the first SMS to whoever another incident of this webhook tells of all its alerts."""

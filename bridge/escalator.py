@@ -52,8 +52,11 @@ def begin(
         return
     first = first if first in house.people else None
     route = house.route(incident.route)
-    expires_at = now + route.ttl if route and route.ttl else None
-    plan = escalation.plan(policy, incident, now, expires_at=expires_at, first=first, without=without)
+    begins = (route.hours.pages_at(now) if route else now) or now
+    expires_at = begins + route.ttl if route and route.ttl else None
+    plan = escalation.plan(
+        policy, incident, begins, rotas=tuple(house.rotas), expires_at=expires_at, first=first, without=without
+    )
     rows = [replace(row, id=number) for row, number in zip(plan, tx.numbers(len(plan)), strict=True)]
     tx.add_notifications(rows)
     if not rows:

@@ -24,10 +24,12 @@ OWNERS = {
     "anyascii": ("bridge.domain.sms",),
     "apscheduler": ("bridge.ticker",),
     "bot": ("bridge.app", "bridge.demo", "bridge.doctor"),
-    "httpx": ("bridge.client", "bridge.heartbeat", "bridge.mobizon"),
+    "httpx": ("bridge.calendars", "bridge.client", "bridge.heartbeat", "bridge.mobizon"),
+    "icalendar": ("bridge.calendars",),
     "phonenumbers": ("bridge.domain.phone",),
     "prometheus_client": ("bridge.metrics", "bridge.web"),
     "pydantic": ("bot", "bridge.config", "bridge.web"),  # aiogram speaks it
+    "recurring_ical_events": ("bridge.calendars",),
     "rich": ("bridge.cli", "bridge.demo"),
     "ruamel": ("bridge.config", "bridge.web"),
     "sqlalchemy": ("storage",),

@@ -4,6 +4,7 @@ from bridge.config.reading import describe, load_config
 from bridge.config.schema import config_schema
 from bridge.config.values import (
     ApiToken,
+    CalendarSettings,
     Config,
     ConfigError,
     Credentials,
@@ -16,6 +17,7 @@ from bridge.config.values import (
 
 __all__ = [
     "ApiToken",
+    "CalendarSettings",
     "Config",
     "ConfigError",
     "Credentials",

@@ -1,19 +1,21 @@
 """From the file's tables to a Config: each section read by one function, then held against the others."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from bridge.config import scalars
-from bridge.config.document import Findings, Table, read_document, shown
+from bridge.config.document import Findings, Table, read_document, shown, shown_path
 from bridge.config.scalars import Wrong, choice, duration, flag, near, number, text
 from bridge.config.schema import ALPHABETS, FILE, KEY_PLACES, KINDS, PRIORITIES, ROLES, UPDATES
 from bridge.config.section import Section, Surroundings, override
 from bridge.config.values import (
     ApiToken,
+    CalendarSettings,
     Config,
     ConfigError,
     Credentials,
@@ -23,10 +25,13 @@ from bridge.config.values import (
     StorageSettings,
     TelegramSettings,
 )
-from bridge.domain.escalation import CHAT, Policy, Step
+from bridge.domain import hours
+from bridge.domain.escalation import CHAT, EVERYONE, ROTA, Policy, Step
+from bridge.domain.hours import Hours, RouteHours, TimeInterval
 from bridge.domain.house import ChatPlace, House, Person, Role, SmsRules, SourceRules, Watch
 from bridge.domain.incident import MOST_ROUNDS
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
+from bridge.domain.rota import FromCalendar, Rota, Unit
 from bridge.domain.routing import Route
 from bridge.domain.secret import Secret
 from bridge.domain.throttle import Limits, Window
@@ -45,8 +50,8 @@ _LATER_KINDS = [
     "pagerduty",
     "heartbeat",
 ]
-_LATER_TARGETS = ("rota", "everyone", "oncall")
-_RESERVED_PEOPLE = (CHAT, *_LATER_TARGETS)
+_RESERVED_PEOPLE = (CHAT, "rota", "everyone", "oncall")
+_WORDS_OF_ONCALL = ("next", "take", "clear")  # /oncall reads them before it looks for a rota
 
 
 def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -103,16 +108,16 @@ def _config(file: Section) -> Config:
     mobizon = _mobizon(sender, "mobizon" in file)
     texts = file.section("sms")
     rules = _sms(texts, mobizon.sender_id)
-    chats = {name: _chat(name, section) for name, section in file.named("chats")}
+    rota_entries = dict(file.named("rotas"))
+    policy_entries = dict(file.named("policies"))
+    chats = {name: _chat(name, section, rota_entries, policy_entries) for name, section in file.named("chats")}
     entries = dict(file.named("people"))
     unsure = rules.default_region is None and ("default_region" in texts or not rules.allowed_regions)
     people = _people(entries, rules, unsure)
-    known = _Known(chats, people, {name for name, entry in entries.items() if "phone" not in entry})
-    policies = {name: _policy(name, section, known) for name, section in file.named("policies")}
-    for name, section in file.named("chats"):
-        page = section.get("page", lambda written: _one_of(written, policies, "policy"))
-        chats[name] = replace(chats[name], page=page)
-    routes = _routes(file, policies, known)
+    known = _Known(chats, people, {name for name, entry in entries.items() if "phone" not in entry}, rota_entries)
+    rotas, calendars = _rotas(rota_entries, known, zone)
+    policies = {name: _policy(name, section, known) for name, section in policy_entries.items()}
+    routes = _routes(file, policies, known, _intervals(file, zone))
     sources = {name: _source(name, section, {r.name for r in routes}) for name, section in file.named("sources")}
     watch, heartbeat_url = _watch(file.section("watch"), known)
     _look_for_gaps(file, routes, watch)
@@ -123,6 +128,7 @@ def _config(file: Section) -> Config:
         time_zone=zone,
         people=people,
         chats=chats,
+        rotas=rotas,
         policies=policies,
         routes=routes,
         sources={name: known_rules for name, (_, known_rules) in sources.items()},
@@ -139,6 +145,7 @@ def _config(file: Section) -> Config:
         telegram=_telegram(file.section("telegram"), server) if "telegram" in file else None,
         sources={name: settings for name, (settings, _) in sources.items()},
         api_tokens=tokens,
+        calendars=calendars,
         heartbeat_url=heartbeat_url,
     )
 
@@ -149,6 +156,7 @@ class _Known(NamedTuple):
     chats: Iterable[str]
     people: Iterable[str]
     phoneless: set[str]
+    rotas: Collection[str]
 
     def chat(self, written: str) -> str:
         return _one_of(written, self.chats, "chat")
@@ -160,9 +168,16 @@ class _Known(NamedTuple):
         return person
 
     def target(self, written: str) -> str:
-        if written.split(" ", maxsplit=1)[0].lower() in _LATER_TARGETS:
-            raise Wrong("rotas come in a later version; name people, or chat")
-        return written if written == CHAT else self.textable(written)
+        if written in (CHAT, EVERYONE):
+            return written
+        if written.lower().startswith(ROTA):
+            name = written[len(ROTA) :].strip()
+            if name not in self.rotas:
+                raise Wrong(f'no rota is called "{shown(name)}"; {near(name, self.rotas)}')
+            return f"{ROTA}{name}"
+        if written in self.rotas:
+            raise Wrong(f"that is a rota; write it as {ROTA}{written}")
+        return self.textable(written)
 
 
 def _one_of(written: str, names: Iterable[str], what: str) -> str:
@@ -242,13 +257,15 @@ def _telegram(section: Section, server: ServerSettings) -> TelegramSettings:
     return settings
 
 
-def _chat(name: str, section: Section) -> ChatPlace:
+def _chat(name: str, section: Section, rotas: Iterable[str], policies: Iterable[str]) -> ChatPlace:
     return ChatPlace(
         name=name,
         id=section.need("id", scalars.chat_id, "-1001234567890, which /id tells in the chat") or 0,
         topic=section.get("topic", number(1)),
         time_zone=section.get("time_zone", scalars.zone),
         delete_commands=section.get("delete_commands", flag, False),
+        rota=section.get("rota", lambda written: _one_of(written, rotas, "rota")),
+        page=section.get("page", lambda written: _one_of(written, policies, "policy")),
     )
 
 
@@ -299,6 +316,122 @@ def _role(section: Section) -> Role:
     return Role[section.get("role", choice(*ROLES), ROLES[0]).upper()]
 
 
+def _rotas(
+    sections: Mapping[str, Section], known: _Known, zone: ZoneInfo
+) -> tuple[dict[str, Rota | FromCalendar], dict[str, CalendarSettings]]:
+    rotas: dict[str, Rota | FromCalendar] = {}
+    calendars: dict[str, CalendarSettings] = {}
+    people = {person.lower() for person in known.people}
+    for name, section in sections.items():
+        if name.lower() in _WORDS_OF_ONCALL or name.lower() in people:
+            section.problem("/oncall reads that word as something else; call this rota something else")
+        if name.lower() in (other.lower() for other in rotas):
+            section.problem("only its capitals differ from a rota above; /oncall could not tell them apart")
+        there = section.get("time_zone", scalars.zone, zone)
+        booked = [key for key in ("calendar", "calendar_url", "calendar_url_file") if key in section]
+        if booked:
+            calendars[name] = _calendar(section, booked)
+            rotas[name] = FromCalendar(there)
+        else:
+            rotas[name] = _turns(section, known, there)
+    return rotas, calendars
+
+
+def _calendar(section: Section, booked: list[str]) -> CalendarSettings:
+    for key in ("people", "every", "since", "handover"):
+        if key in section:
+            section.problem(f"the turns come from {booked[0]}; keep one of the two", key)
+    if "calendar" in booked and len(booked) > 1:
+        section.problem("a second calendar; one rota has one", booked[1])
+
+    def file(written: str) -> Path:
+        path = section.around.folder / written if "\0" not in written else None
+        if path is None or not path.is_file():
+            raise Wrong(f"{shown_path(written)} is not there; export the calendar to it, or use calendar_url")
+        return path
+
+    url = section.secret("calendar_url")
+    if url:
+        try:
+            scalars.any_url(url.reveal())
+        except Wrong as error:
+            section.problem(str(error), "calendar_url" if "calendar_url" in section else "calendar_url_file")
+    return CalendarSettings(section.get("calendar", file), url)
+
+
+def _turns(section: Section, known: _Known, zone: ZoneInfo) -> Rota:
+    """A rota of people in turn; where something is wrong and noted, one that only takes its place."""
+    nobody = "nobody in it; write who takes turns, like [aigerim, jonas]"
+    people = section.texts("people", known.textable, if_empty=nobody)
+    if "people" not in section:
+        section.problem("no people; write them like people: [aigerim, jonas], or name a calendar")
+    every, unit = section.get("every", scalars.turn_length, (1, Unit.WEEKS))
+    weekday, at = section.get("handover", scalars.handover, (None, time(9)))
+    since = section.need("since", scalars.day, "2026-11-23, the day the first one's turn began")
+    whole_weeks = unit is Unit.WEEKS or (unit is Unit.DAYS and every % 7 == 0)
+    if weekday and not whole_weeks:
+        section.problem("turns of this length do not all begin on one weekday; write the time alone", "handover")
+    elif weekday and since and scalars.WEEKDAYS[since.weekday()] != weekday:
+        before = since - _DAY * ((since.weekday() - scalars.WEEKDAYS.index(weekday)) % 7)
+        section.problem(
+            f"a {scalars.WEEKDAYS[since.weekday()]}, but turns begin on {weekday}; "
+            f"write {before} or {before + 7 * _DAY}",
+            "since",
+        )
+    return Rota(tuple(people or ("nobody",)), since or date(2026, 1, 1), at, every, unit, zone)
+
+
+def _intervals(file: Section, zone: ZoneInfo) -> dict[str, TimeInterval]:
+    intervals: dict[str, TimeInterval] = {}
+    for section in file.sections("time_intervals"):
+        name = section.need("name", scalars.name, "night") or ""
+        if name in intervals:
+            section.problem(f'a second interval called "{shown(name)}"; routes could not tell them apart', "name")
+        entries, problems = section.sections("time_intervals"), len(file.around.findings.problems)
+        if not entries:
+            section.problem("no hours in it; write time_intervals: [{weekdays: [saturday]}]")
+        interval = TimeInterval(name, tuple(_hours(entry, zone) for entry in entries))
+        if interval.never_ends and len(file.around.findings.problems) == problems:
+            section.problem("never ends; narrow it, or leave it out")
+        intervals[name] = interval
+    return intervals
+
+
+def _hours(section: Section, zone: ZoneInfo) -> Hours:
+    def ranges(key: str, read: Callable[[str], hours.Range]) -> tuple[hours.Range, ...]:
+        return tuple(section.texts(key, scalars.ranged(read), if_empty=_NO_RANGE) or ())
+
+    if "location" not in section and zone.key != "UTC":
+        section.warn(f"read in UTC, as Alertmanager does; if you mean local time, add location: {zone.key}")
+    return Hours(
+        times=_times(section),
+        weekdays=ranges("weekdays", hours.read_weekdays),
+        days_of_month=ranges("days_of_month", hours.read_days_of_month),
+        months=ranges("months", hours.read_months),
+        years=ranges("years", hours.read_years),
+        zone=section.get("location", scalars.zone, ZoneInfo("UTC")),
+    )
+
+
+_NO_RANGE = "nothing in it, so it would never be; remove the key to leave it open"
+
+
+def _times(section: Section) -> tuple[hours.Range, ...]:
+    entries = section.sections("times")
+    if "times" in section and not entries:
+        section.problem('no time in it; write one like {start_time: "09:00", end_time: "17:00"}', "times")
+    times = []
+    for entry in entries:
+        start = entry.need("start_time", scalars.ranged(hours.read_minute), '"09:00"')
+        end = entry.need("end_time", scalars.ranged(hours.read_minute), '"17:00"')
+        if start is not None and end is not None:
+            try:
+                times.append(hours.times(start, end))
+            except hours.BadInterval as error:
+                entry.problem(str(error), "end_time")
+    return tuple(times)
+
+
 def _policy(name: str, section: Section, known: _Known) -> Policy:
     if "steps" not in section:
         section.problem("no steps; write them like [{notify: [chat, NAME]}]")
@@ -334,7 +467,9 @@ def _step(section: Section, known: _Known) -> Step:
     )
 
 
-def _routes(file: Section, policies: Iterable[str], known: _Known) -> tuple[Route, ...]:
+def _routes(
+    file: Section, policies: Iterable[str], known: _Known, intervals: Mapping[str, TimeInterval]
+) -> tuple[Route, ...]:
     routes: list[Route] = []
     for section in file.sections("routes"):
         name = section.need("name", scalars.name, "critical") or ""
@@ -352,9 +487,38 @@ def _routes(file: Section, policies: Iterable[str], known: _Known) -> tuple[Rout
                 continues=section.get("continue", flag, False),
                 silent=section.get("silent", flag, False),
                 ttl=section.get("ttl", duration()),
+                hours=_route_hours(section, policies, intervals),
             )
         )
     return tuple(routes)
+
+
+def _route_hours(section: Section, policies: Iterable[str], intervals: Mapping[str, TimeInterval]) -> RouteHours:
+    def interval(written: str) -> TimeInterval:
+        return intervals[_one_of(written, intervals, "interval")]
+
+    def named(key: str) -> tuple[TimeInterval, ...]:
+        return tuple(section.texts(key, interval, if_empty="no interval in it; remove the key") or ())
+
+    changes = section.pairs(
+        "policy_at",
+        interval,
+        lambda written: _one_of(written, policies, "policy"),
+        if_empty="no interval in it; write it like {night: POLICY}",
+    )
+    there = RouteHours(
+        mute=named("mute_time_intervals"),
+        active=named("active_time_intervals"),
+        hold=named("hold_time_intervals"),
+        policies=tuple(changes or ()),
+    )
+    given = [key for key in (*_QUIET, "policy_at") if key in section]
+    if "policy" not in section and "policy_at" not in section and given:
+        section.problem("no policy, so it pages nobody at any hour; remove this, or add policy", given[0])
+    return there
+
+
+_QUIET = ("mute_time_intervals", "active_time_intervals", "hold_time_intervals")
 
 
 def _look_for_gaps(file: Section, routes: tuple[Route, ...], watch: Watch) -> None:

@@ -4,16 +4,21 @@ import difflib
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import date, time, timedelta
 from functools import cache
 from importlib import resources
 from ipaddress import ip_address
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from bridge.config.document import shown
 from bridge.config.schema import NAME
+from bridge.domain.hours import BadInterval
+from bridge.domain.rota import Unit
 from bridge.domain.routing import BadMatcher, Matcher, parse_matcher
+
+T = TypeVar("T")
 
 # Telegram's own users behind anonymous admins, channels and linked channels: never a person.
 _NOBODY = {1087968824, 136817688, 777000}
@@ -126,6 +131,49 @@ def brief(length: timedelta) -> str:
     seconds = int(length.total_seconds())
     unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
     return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def turn_length(written: str) -> tuple[int, Unit]:
+    found = re.fullmatch(r"([1-9][0-9]{0,2})([hdw])", written)
+    if not found:
+        raise Wrong("not the length of a turn; write it like 1w, 2d or 12h")
+    return int(found[1]), Unit(found[2])
+
+
+def day(written: str) -> date:
+    wrong = Wrong("not a day; write it like 2026-11-23")
+    try:
+        value = date.fromisoformat(written) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", written) else None
+    except ValueError as error:
+        raise wrong from error
+    if value is None:
+        raise wrong
+    if not 1970 <= value.year <= 2100:
+        raise Wrong("too far away; write a day of these years, like 2026-11-23")
+    return value
+
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def handover(written: str) -> tuple[str | None, time]:
+    """A weekday, if one is given, and the time of day."""
+    found = re.fullmatch(r"(?:([a-z]+) +)?([01][0-9]|2[0-3]):([0-5][0-9])", written.lower())
+    if not found or found[1] not in (None, *WEEKDAYS):
+        raise Wrong("not a handover; write it like monday 09:00, or 09:00")
+    return found[1], time(int(found[2]), int(found[3]))
+
+
+def ranged(read: Callable[[str], T]) -> Callable[[str], T]:
+    """A range of an interval, or a minute of it."""
+
+    def reader(written: str) -> T:
+        try:
+            return read(written)
+        except BadInterval as error:
+            raise Wrong(str(error)) from error
+
+    return reader
 
 
 def size(written: str) -> int:

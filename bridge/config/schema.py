@@ -126,6 +126,7 @@ _CHAT = _keys(
         "time_zone": _text("When this chat lives elsewhere than time_zone says."),
         "page": _text("The policy that /page climbs here."),
         "delete_commands": _flag("Takes typed commands out of the chat once they are stored; the bot must be admin."),
+        "rota": _text("Whose turn oncall means in this chat."),
     },
     ("id",),
 )
@@ -136,6 +137,63 @@ _PERSON = _keys(
         "telegram_id": _number("The user id; /id tells it. Without one they only receive.", 1),
         "role": _choice("observer sees, responder also texts people of this file, operator any number.", *ROLES),
     },
+)
+_ROTA = _keys(
+    "Turns of people: written here, or booked in an iCalendar file or feed.",
+    {
+        "people": _words("Who takes turns, in this order."),
+        "every": _text(
+            "How long a turn is. Days and weeks keep the hour when the clocks change; hours are counted as they pass.",
+            pattern="^[1-9][0-9]{0,2}[hdw]$",
+            default="1w",
+        ),
+        # No type: YAML 1.1 makes a date of it.
+        "since": {"description": "The day the first one's turn began.", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+        "handover": _text("When the next one gets it, like monday 09:00; a time alone without weeks.", default="09:00"),
+        "time_zone": _text("When these people live elsewhere than time_zone says."),
+        "calendar": _text("An iCalendar file, seen from this file's folder; its events name whose turn it is."),
+        **_secret("calendar_url", "The address of an iCalendar feed"),
+    },
+)
+_RANGES = {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}}
+
+
+def _ranges(why: str) -> Schema:
+    return {"description": why, **_RANGES}
+
+
+_HOURS = _keys(
+    "All that stands here holds at once; what is not there does not restrict.",
+    {
+        "times": {
+            "description": "Times of day.",
+            "type": "array",
+            "minItems": 1,
+            "items": _keys(
+                "From a minute up to, but not at, another; past midnight it takes two.",
+                {"start_time": _text("HH:MM, the first minute."), "end_time": _text("HH:MM, the first one outside.")},
+                ("start_time", "end_time"),
+            ),
+        },
+        "weekdays": _ranges("monday:friday, saturday; the week begins on sunday."),
+        "days_of_month": _ranges("1:5, 15; -1 is the last day."),
+        "months": _ranges("may:august, 5:8, december."),
+        "years": _ranges("2026:2028, 2030."),
+        "location": _text("The time zone it is read in.", default="UTC"),
+    },
+)
+_TIME_INTERVAL = _keys(
+    "Hours with a name, as Alertmanager writes them.",
+    {
+        "name": _text("What routes call it.", pattern=NAME),
+        "time_intervals": {
+            "description": "It is now when any of these is.",
+            "type": "array",
+            "minItems": 1,
+            "items": _HOURS,
+        },
+    },
+    ("name", "time_intervals"),
 )
 _STEP = _keys(
     "Whom to notify, and how long to wait afterwards.",
@@ -190,6 +248,14 @@ _ROUTE = _keys(
         "continue": _flag("Goes on to the routes below after a match."),
         "silent": _flag("Cards that do not buzz."),
         "ttl": _duration("A page that could not leave for so long is dropped."),
+        "mute_time_intervals": _words("Inside any of these time_intervals it pages nobody; the card is shown."),
+        "active_time_intervals": _words("Outside all of these it pages nobody."),
+        "hold_time_intervals": _words("Inside any of these a page waits for its end."),
+        "policy_at": {
+            "description": "Another policy inside an interval; the first that is now counts.",
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        },
     },
     ("name",),
 )
@@ -250,6 +316,8 @@ FILE = _keys(
         "telegram": _TELEGRAM,
         "chats": _named("Chats by the name that routes use.", _CHAT),
         "people": _named("People by the name that policies and /sms use.", _PERSON),
+        "rotas": _named("Rotas by name.", _ROTA),
+        "time_intervals": {"description": "Hours by name.", "type": "array", "items": _TIME_INTERVAL},
         "policies": _named("Escalation policies by name.", _POLICY),
         "sources": _named("Alert sources by name.", _SOURCE),
         "routes": {"description": "Rules from alert to policy and chat.", "type": "array", "items": _ROUTE},
@@ -262,11 +330,11 @@ FILE = _keys(
 )
 
 _LATER = "comes in a later version; remove it for now"
-# Keys of the finished product that this version does not know yet. None of their names has a second
-# meaning in another table, where such a key would be a plain mistake.
+# Keys of the finished product that this version does not know yet. Only `every` has a second meaning, in rotas;
+# in another table it would be a plain mistake.
 LATER = {
     **dict.fromkeys(
-        ("rotas", "storm", "rota", "hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
+        ("storm", "hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
         _LATER,
     ),
 }

@@ -72,6 +72,14 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarSettings:
+    """Where a rota's turns are booked: a file, or an address, which is a secret as whoever has it can read it."""
+
+    path: Path | None = None
+    url: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiToken:
     """Who may use the HTTP API with this token, and as what."""
 
@@ -91,6 +99,7 @@ class Config:
     telegram: TelegramSettings | None
     sources: Mapping[str, SourceSettings]
     api_tokens: Mapping[str, ApiToken]
+    calendars: Mapping[str, CalendarSettings] = field(default_factory=dict)  # by the name of their rota
     heartbeat_url: Secret | None = None
     warnings: tuple[str, ...] = field(default=())
 

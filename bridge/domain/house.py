@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.domain.escalation import Policy
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.rota import FromCalendar, Rota
 from bridge.domain.routing import Route
 from bridge.domain.throttle import Limits
 
@@ -37,7 +38,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class ChatPlace:
-    """A chat of the config, and the topic in it; `name` is what routes call it."""
+    """A chat of the config, and the topic in it; `name` is what routes call it, `rota` who "oncall" is there."""
 
     name: str
     id: int
@@ -45,6 +46,7 @@ class ChatPlace:
     time_zone: ZoneInfo | None = None
     delete_commands: bool = False
     page: str | None = None  # the policy that /page climbs here
+    rota: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class House:
     time_zone: ZoneInfo = ZoneInfo("UTC")
     people: Mapping[str, Person] = field(default_factory=dict)
     chats: Mapping[str, ChatPlace] = field(default_factory=dict)
+    rotas: Mapping[str, Rota | FromCalendar] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
     sources: Mapping[str, SourceRules] = field(default_factory=dict)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bridge.domain.hours import RouteHours
+
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"\s,]*))\s*', re.DOTALL)
 _ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
 
@@ -66,6 +68,7 @@ class Route:
     continues: bool = False
     silent: bool = False
     ttl: timedelta | None = None
+    hours: RouteHours = RouteHours()
 
     @property
     def catches_all(self) -> bool:

@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from bridge.config import Config, ConfigError, config_schema, describe, load_config
+from bridge.config import CalendarSettings, Config, ConfigError, config_schema, describe, load_config
+from bridge.domain.hours import Hours, RouteHours, TimeInterval
 from bridge.domain.house import Role
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.rota import FromCalendar, Rota, Unit
 from bridge.domain.routing import Matcher
 from bridge.domain.secret import Secret
 from bridge.domain.throttle import Window
@@ -141,7 +144,7 @@ def test_no_scalar_is_typed_before_its_time(folder: Folder) -> None:
         ("listen: 127.0.0.1:9877", "listen: '[::1]:0'"),
         ("listen: 127.0.0.1:9877", "listen: 0.0.0.0:9877, allow_plain: true"),
         ("listen: 127.0.0.1:9877", "public_listen: 0.0.0.0:9878, public_url: https://sms.example.net"),
-        ("notify: [chat, aigerim]", "notify: [chat]"),
+        ("notify: [chat, aigerim]", "notify: [chat, everyone on call]"),
         ("{kind: generic, basic: {user: shop, password_file: key}}", "{kind: generic, open: true}"),
         ("sms: {default_region: KZ}", "sms: {default_region: kz, validity: 24h, alphabet: unicode, max_segments: 10}"),
         ('severity="critical"\'', 'team=~"db|web"\', severity!=info'),
@@ -192,12 +195,12 @@ REFUSED = [
     ("server: {listen:", "server: {lisen:", "2: server.lisen: no such key; did you mean listen?"),
     ("server: {", "server: {x: 1, ", f"2: server.x: no such key; {KEYS_OF_SERVER}"),
     ("server: {", "server: {listen: 127.0.0.1:1, ", "2: server.listen: stands here twice, first in line 2; keep one"),
-    ("sms: {", "rotas: {}\nsms: {", "22: rotas: comes in a later version; remove it for now"),
-    ("topic: 7", "rota: primary", "7: chats.ops.rota: comes in a later version; remove it for now"),
+    ("sms: {", "storm: {}\nsms: {", "22: storm: comes in a later version; remove it for now"),
+    ("topic: 7", "page: criticl", '7: chats.ops.page: no policy is called "criticl"; did you mean critical?'),
     (
         "  critical:\n",
-        "  critical:\n    repeat: 1\n",
-        "14: policies.critical.repeat: escalation over time comes in a later version; remove it for now",
+        "  critical:\n    repeat: 10\n",
+        "14: policies.critical.repeat: not a whole number from 0 to 9",
     ),
     ("sms: {default_region: KZ}", "sms: KZ", "22: sms: not a table; write its keys in lines below, further in"),
     # the server and the database
@@ -344,7 +347,7 @@ REFUSED = [
     (
         "[chat, aigerim]",
         "[rota primary]",
-        "15: policies.critical.steps[0].notify[0]: rotas come in a later version; name people, or chat",
+        '15: policies.critical.steps[0].notify[0]: no rota is called "primary"; there are none',
     ),
     ("[chat, aigerim]", "[]", "15: policies.critical.steps[0].notify: nobody in it; write names of people, or chat"),
     (
@@ -354,15 +357,9 @@ REFUSED = [
     ),
     ("[chat, aigerim]", "aigerim", "15: policies.critical.steps[0].notify: not a list; write it like [one, two]"),
     (
-        "wait: 5m}\n",
-        "wait: 5m}\n      - {notify: [jonas]}\n",
-        "16: policies.critical.steps[1]: a second step; escalation over time comes in a later version, keep one",
-    ),
-    (
         "wait: 5m}",
-        "deliver_within: 2m}",
-        "15: policies.critical.steps[0].deliver_within: escalation over time comes in a later version; "
-        "remove it for now",
+        "deliver_within: never}",
+        "15: policies.critical.steps[0].deliver_within: not a duration; write 5m, 30s, 1h or 7d",
     ),
     # sources
     (
@@ -521,6 +518,246 @@ def test_what_is_no_config_at_all_is_told_so(folder: Folder, text: str | bytes, 
 def test_a_file_that_is_not_there_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config.yaml:1: cannot be read \(No such file or directory\); name the"):
         load_config(tmp_path / "config.yaml", {})
+
+
+# --- rotas and hours -------------------------------------------------------------------------------------
+
+ROTA = "rotas: {primary: {people: [aigerim, jonas], every: 1w, since: 2026-11-23, handover: monday 09:00}}\n"
+NIGHT = """\
+time_intervals:
+  - name: night
+    time_intervals:
+      - times: [{start_time: "22:00", end_time: 24:00}, {start_time: 00:00, end_time: 06:00}]
+        weekdays: [monday:friday, Saturday]
+        days_of_month: [-3:-1]
+        months: [june:august, 12]
+        years: [2026]
+        location: Asia/Almaty
+"""
+
+
+def test_rotas_are_understood(folder: Folder) -> None:
+    folder.secret("oncall.ics", "")
+    folder.secret("feed", "https://calendar.example.net/private-1/basic.ics\n")
+    rotas = (
+        ROTA.rstrip("}\n")
+        + "}, nights: {people: [jonas], every: 12h, since: 2026-11-24, handover: '21:00', time_zone: Europe/Berlin}, "
+        + "days: {people: [jonas, jonas], every: 14d, since: 2026-11-23}, "
+        + "holidays: {calendar: oncall.ics, time_zone: Europe/Berlin}, feed: {calendar_url_file: feed}}\n"
+    )
+    config = folder.load(_with("topic: 7", "topic: 7, rota: primary") + rotas)
+    almaty, berlin = ZoneInfo("Asia/Almaty"), ZoneInfo("Europe/Berlin")
+    assert config.house.rotas == {
+        "primary": Rota(("aigerim", "jonas"), date(2026, 11, 23), time(9), 1, Unit.WEEKS, almaty),
+        "nights": Rota(("jonas",), date(2026, 11, 24), time(21), 12, Unit.HOURS, berlin),
+        "days": Rota(("jonas", "jonas"), date(2026, 11, 23), time(9), 14, Unit.DAYS, almaty),
+        "holidays": FromCalendar(berlin),
+        "feed": FromCalendar(almaty),
+    }
+    assert config.house.chats["ops"].rota == "primary"
+    assert config.calendars == {
+        "holidays": CalendarSettings(path=folder.path / "oncall.ics"),
+        "feed": CalendarSettings(url=Secret("https://calendar.example.net/private-1/basic.ics")),
+    }
+    assert "private-1" not in repr(config)
+    assert config.warnings == ()
+
+
+def test_hours_are_understood(folder: Folder) -> None:
+    uses = "mute_time_intervals: [night], active_time_intervals: [night], hold_time_intervals: [night]"
+    route = f"policy: critical, {uses}, policy_at: {{night: critical}},"
+    config = folder.load(_with("policy: critical,", route) + NIGHT)
+    night = TimeInterval(
+        "night",
+        (
+            Hours(
+                times=((22 * 60, 24 * 60), (0, 6 * 60)),
+                weekdays=((1, 5), (6, 6)),
+                days_of_month=((-3, -1),),
+                months=((6, 8), (12, 12)),
+                years=((2026, 2026),),
+                zone=ZoneInfo("Asia/Almaty"),
+            ),
+        ),
+    )
+    assert config.house.routes[0].hours == RouteHours((night,), (night,), (night,), ((night, "critical"),))
+    assert config.house.routes[1].hours == RouteHours()
+    assert folder.warnings(config) == []
+
+
+def test_hours_without_a_location_are_asked_about(folder: Folder) -> None:
+    config = folder.load(GOOD + NIGHT.replace("        location: Asia/Almaty\n", ""))
+    assert folder.warnings(config) == [
+        "config.yaml:29: time_intervals[0].time_intervals[0]: read in UTC, as Alertmanager does; "
+        "if you mean local time, add location: Asia/Almaty"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("[aigerim, jonas]", "[aigerim, jonsa]", '.people[1]: no person is called "jonsa"; did you mean jonas?'),
+        ("[aigerim, jonas]", "[dana]", ".people[0]: dana has no phone; give people.dana.phone"),
+        ("[aigerim, jonas]", "[]", ".people: nobody in it; write who takes turns, like [aigerim, jonas]"),
+        (
+            "people: [aigerim, jonas], ",
+            "",
+            ": no people; write them like people: [aigerim, jonas], or name a calendar",
+        ),
+        ("every: 1w", "every: 90m", ".every: not the length of a turn; write it like 1w, 2d or 12h"),
+        ("every: 1w", "every: 0d", ".every: not the length of a turn; write it like 1w, 2d or 12h"),
+        (
+            "every: 1w",
+            "every: 12h",
+            ".handover: turns of this length do not all begin on one weekday; write the time alone",
+        ),
+        (
+            "since: 2026-11-23",
+            "since: 2026-11-25",
+            ".since: a wednesday, but turns begin on monday; write 2026-11-23 or 2026-11-30",
+        ),
+        ("since: 2026-11-23", "since: 23.11.2026", ".since: not a day; write it like 2026-11-23"),
+        ("since: 2026-11-23", "since: 2026-02-30", ".since: not a day; write it like 2026-11-23"),
+        ("since: 2026-11-23", "since: 1026-02-20", ".since: too far away; write a day of these years, like 2026-11-23"),
+        (
+            "since: 2026-11-23, ",
+            "",
+            ": no since; write it like since: 2026-11-23, the day the first one's turn began",
+        ),
+        ("monday 09:00", "mon 9:00", ".handover: not a handover; write it like monday 09:00, or 09:00"),
+        ("monday 09:00", "24:00", ".handover: not a handover; write it like monday 09:00, or 09:00"),
+        ("every: 1w", "every: 1w, time_zone: Almaty", ".time_zone: no such time zone; did you mean Asia/Almaty?"),
+        ("every: 1w", "evry: 1w", ".evry: no such key; did you mean every?"),
+    ],
+)
+def test_a_mistake_in_a_rota_is_named(folder: Folder, old: str, new: str, line: str) -> None:
+    assert old in ROTA
+    assert folder.problems(GOOD + ROTA.replace(old, new)) == [f"config.yaml:26: rotas.primary{line}"]
+
+
+@pytest.mark.parametrize(
+    ("rotas", "line"),
+    [
+        (
+            "{r: {calendar: no.ics}}",
+            "r.calendar: no.ics is not there; export the calendar to it, or use calendar_url",
+        ),
+        ("{r: {calendar: key, people: [jonas]}}", "r.people: the turns come from calendar; keep one of the two"),
+        ("{r: {calendar: key, calendar_url_file: url}}", "r.calendar_url_file: a second calendar; one rota has one"),
+        ("{r: {calendar_url: webcal}}", "r.calendar_url: not a web address; write it like https://host.example"),
+        ("{take: {calendar: key}}", "take: /oncall reads that word as something else; call this rota something else"),
+        ("{Jonas: {calendar: key}}", "Jonas: /oncall reads that word as something else; call this rota something else"),
+        (
+            "{r: {calendar: key}, R: {calendar: key}}",
+            "R: only its capitals differ from a rota above; /oncall could not tell them apart",
+        ),
+    ],
+)
+def test_a_mistake_around_a_rota_is_named(folder: Folder, rotas: str, line: str) -> None:
+    folder.secret("url", "https://calendar.example.net/1\n")
+    assert folder.problems(f"{GOOD}rotas: {rotas}\n") == [f"config.yaml:26: rotas.{line}"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "end_time: 06:00",
+            "end_time: 6:00",
+            "29: time_intervals[0].time_intervals[0].times[1].end_time: not a time of day; "
+            "write it like 09:00, or 24:00 for the end of the day",
+        ),
+        (
+            "end_time: 24:00",
+            "end_time: 06:00",
+            "29: time_intervals[0].time_intervals[0].times[0].end_time: ends before it begins; "
+            "past midnight it is two: 22:00 to 24:00, and 00:00 to 06:00",
+        ),
+        (
+            ", end_time: 06:00",
+            "",
+            '29: time_intervals[0].time_intervals[0].times[1]: no end_time; write it like end_time: "17:00"',
+        ),
+        (
+            "monday:friday",
+            "friday:monday",
+            "30: time_intervals[0].time_intervals[0].weekdays[0]: ends before it begins, "
+            "for the week begins on sunday; write it as two",
+        ),
+        (
+            "[-3:-1]",
+            "[]",
+            "31: time_intervals[0].time_intervals[0].days_of_month: nothing in it, so it would never be; "
+            "remove the key to leave it open",
+        ),
+        (
+            "june:august",
+            "summer",
+            "32: time_intervals[0].time_intervals[0].months[0]: not a month; write may:august, 5:8 or may",
+        ),
+        (
+            "years: [2026]",
+            "years: [26y]",
+            "33: time_intervals[0].time_intervals[0].years[0]: not a year; write 2026:2028, or 2026",
+        ),
+        (
+            "Asia/Almaty",
+            "Almaty",
+            "34: time_intervals[0].time_intervals[0].location: no such time zone; did you mean Asia/Almaty?",
+        ),
+        (
+            "name: night",
+            "name: night\n    time_intervals: [{}]\n  - name: night",
+            "",
+        ),
+    ],
+)
+def test_a_mistake_in_hours_is_named(folder: Folder, old: str, new: str, line: str) -> None:
+    assert old in NIGHT
+    problems = folder.problems(GOOD + NIGHT.replace(old, new, 1))
+    if line:
+        assert problems == [f"config.yaml:{line}"]
+    else:
+        assert problems == [
+            "config.yaml:27: time_intervals[0]: never ends; narrow it, or leave it out",
+            'config.yaml:29: time_intervals[1].name: a second interval called "night"; '
+            "routes could not tell them apart",
+        ]
+
+
+def test_hours_that_hold_nothing_are_refused(folder: Folder) -> None:
+    assert folder.problems(GOOD + "time_intervals: [{name: night}]\n") == [
+        "config.yaml:26: time_intervals[0]: no hours in it; write time_intervals: [{weekdays: [saturday]}]"
+    ]
+    always = "time_intervals: [{name: x, time_intervals: [{weekdays: [sunday:friday]}, {weekdays: [saturday]}]}]\n"
+    assert folder.problems(GOOD.replace("Asia/Almaty", "UTC") + always) == [
+        "config.yaml:26: time_intervals[0]: never ends; narrow it, or leave it out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("route", "line"),
+    [
+        (
+            "policy: critical, mute_time_intervals: [nigt],",
+            'mute_time_intervals[0]: no interval is called "nigt"; did you mean night?',
+        ),
+        (
+            "policy: critical, policy_at: {night: quiet},",
+            'policy_at.night: no policy is called "quiet"; there are: critical',
+        ),
+        (
+            "policy: critical, hold_time_intervals: [],",
+            "hold_time_intervals: no interval in it; remove the key",
+        ),
+        (
+            "hold_time_intervals: [night],",
+            "hold_time_intervals: no policy, so it pages nobody at any hour; remove this, or add policy",
+        ),
+    ],
+)
+def test_a_mistake_in_a_routes_hours_is_named(folder: Folder, route: str, line: str) -> None:
+    assert folder.problems(_with("policy: critical,", route) + NIGHT) == [f"config.yaml:20: routes[0].{line}"]
 
 
 # --- warnings ------------------------------------------------------------------------------------------
@@ -742,7 +979,8 @@ def test_any_slip_of_the_pen_is_a_config_or_a_config_error(
 
 def _secrets_of(folder: Folder, text: str) -> None:
     for place, name in enumerate(re.findall(r"_file: (\S+)", text)):
-        folder.secret(name, "https://heartbeat.example.net/1" if "heartbeat" in name else f"secret-{place}")
+        folder.secret(name, "https://host.example.net/1" if "_url" in name else f"secret-{place}")
+    folder.secret("oncall.ics", "")
 
 
 def _commented() -> str:
@@ -763,16 +1001,17 @@ def test_all_of_the_example_loads(folder: Folder) -> None:
     text = _commented()
     _secrets_of(folder, text)
     config = folder.load(text)
-    assert config.warnings == ()
+    assert folder.warnings(config) == []
     assert Draft202012Validator(config_schema()).is_valid(YAML(typ="safe", pure=True).load(text))
 
 
 def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: Folder) -> None:
     text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
-    assert secrets == text.count("${") == 8
+    assert secrets == text.count("${") == 9
+    folder.secret("oncall.ics", "")
     variables = re.findall(r"\$\{(\w+)\}", text)
     config = folder.load(text, {name: f"https://host.example/{name}" for name in variables})
-    assert config.warnings == ()
+    assert folder.warnings(config) == []
     assert config.heartbeat_url == Secret("https://host.example/HEARTBEAT_URL")
 
 

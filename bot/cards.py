@@ -54,6 +54,7 @@ _COLOURS = {
     IncidentState.ACKNOWLEDGED: "🟡",
     IncidentState.RESOLVED: "🟢",
 }
+_ON_ITS_WAY = {State.SENDING, State.UNCERTAIN, State.SUBMITTED}
 _ENDS = {"EXPIRED": "expired", "REJECTD": "rejected by the operator", "UNDELIV": "the operator gave up"}
 
 
@@ -166,13 +167,15 @@ def _incident(view: IncidentView) -> Rendered:
     if incident.fact:
         body.append(clip(incident.fact, _FACT_LENGTH))
     body += filter(None, (_counted(incident), incident.note))
-    if incident.is_open:
-        body += _who_hears(view)
-    else:
-        began, ended = (stamp(at, view.zone, view.now) for at in (incident.started_at, incident.ended_at or view.now))
-        by = f", resolved by {incident.ended_by}" if incident.ended_by else ""
-        body.append(f"{began}–{ended}{by}")
-        body += _told(view)
+    match incident.state:
+        case IncidentState.TRIGGERED:
+            body += _who_hears(view)
+        case IncidentState.ACKNOWLEDGED:
+            body += _who_has_it(view)
+        case IncidentState.RESOLVED:
+            body += _how_it_ended(view)
+        case _:
+            assert_never(incident.state)
     links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
     rows = (_answers(incident), tuple(button for button in links if button))
     return Rendered(clip("\n".join(body)), tuple(row for row in rows if row))
@@ -256,6 +259,8 @@ def _incident_head(view: IncidentView) -> str:
     head = f"{_COLOURS[incident.state]} {test}#{incident.id} {title}"
     if not incident.is_open:
         return f"{head} · over after {length(incident.lasted(view.now))}"
+    if incident.state is IncidentState.ACKNOWLEDGED:
+        return f"{head} · {view.holder} has it"
     severity = f" · {incident.severity}" if incident.severity else ""
     return f"{head}{severity} · since {stamp(incident.started_at, view.zone, view.now)}"
 
@@ -290,6 +295,37 @@ def _who_hears(view: IncidentView) -> list[str]:
         left_out = f"; {len(rungs) - 3} more steps" if len(rungs) > 3 else ""
         shown.append(f"  next  {'; '.join(rungs[:3])}{left_out}")
     return shown
+
+
+def _who_has_it(view: IncidentView) -> list[str]:
+    incident = view.incident
+    taken = stamp(incident.acknowledged_at or view.now, view.zone, view.now)
+    via = f" {incident.acknowledged_via}" if incident.acknowledged_via else ""
+    asks = (
+        f"; asks again {stamp(view.asks_again_at, view.zone, view.now)} if it still fires" if view.asks_again_at else ""
+    )
+    shown = [f"Acknowledged {taken}{via}. Nobody else will be called{asks}."]
+    lines = [line for line in view.lines if line.notification.is_page]
+    shown += [
+        f"{spoken(line.name)}: an SMS on its way cannot be called back"
+        for line in lines
+        if line.notification.state in _ON_ITS_WAY and line.name != view.holder
+    ]
+    shown += [
+        f"{_MARKS[line.notification.state]} {spoken(line.name)}  {_became(line.notification, view.zone, view.now)}"
+        for line in lines
+        if line.notification.state in (State.DELIVERED, State.UNDELIVERED, State.FAILED)
+    ]
+    return shown[:_LINES_SHOWN]
+
+
+def _how_it_ended(view: IncidentView) -> list[str]:
+    incident = view.incident
+    began, ended = (stamp(at, view.zone, view.now) for at in (incident.started_at, incident.ended_at or view.now))
+    by = f", resolved by {incident.ended_by}" if incident.ended_by else ""
+    since = f" from {stamp(incident.acknowledged_at, view.zone, view.now)}" if incident.acknowledged_at else ""
+    had = f". {view.holder} had it{since}" if view.holder and view.holder != incident.ended_by else ""
+    return [f"{began}–{ended}{by}{had}", *_told(view)]
 
 
 def _told(view: IncidentView) -> list[str]:

@@ -237,9 +237,7 @@ class _Hearing:
         if policy is not None and begins is not None:
             expires_at = max(self._at, begins) + route.ttl if route.ttl else None
             rotas = tuple(self._house.rotas)
-            self._plan(
-                incident, alerts, escalation.plan(policy, incident, begins, rotas=rotas, expires_at=expires_at)
-            )
+            self._plan(incident, alerts, escalation.plan(policy, incident, begins, rotas=rotas, expires_at=expires_at))
 
     def _plan(self, incident: Incident, alerts: Sequence[Alert], plan: Sequence[Notification]) -> None:
         """The plan, without the first SMS to whoever another incident of this webhook tells of all its alerts."""

@@ -69,11 +69,10 @@ def follow(
     tx: Transaction, house: House, row: Notification, was: Notification, now: datetime, metrics: Metrics
 ) -> None:
     """The plan of a row that has changed its state moves along."""
-    if not row.is_page or row.state is was.state:
-        if row.is_page and was.failures < row.failures == _STUCK_AFTER:
-            _nobody_can_be_called(tx, house, row, now)
+    if not row.is_page or row.incident_id is None or row.state is was.state:
         return
-    assert row.incident_id is not None
+    if was.failures < row.failures == _STUCK_AFTER:
+        _nobody_can_be_called(tx, house, row, now)
     incident = tx.incident(row.incident_id)
     if incident is None or incident.state is not IncidentState.TRIGGERED or row.round < incident.first_round:
         return

@@ -208,13 +208,18 @@ class RecipientLine:
 
 @dataclass(frozen=True, slots=True)
 class IncidentView:
-    """All a card says about an incident. `zone` is how this chat reads clocks."""
+    """All a card says about an incident. `zone` is how this chat reads clocks.
+
+    `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
+    """
 
     incident: Incident
     lines: tuple[RecipientLine, ...]
     zone: ZoneInfo
     now: datetime
     silent: bool = False
+    holder: str = ""
+    asks_again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,7 +568,7 @@ class Transaction(Protocol):
         ...
 
     def claimable(self, now: datetime, limit: int) -> list[Notification]:
-        """Planned and due, by priority, then due time; no row while an earlier step of its round is still to leave."""
+        """Planned and due, by priority, then due time; no row while an earlier rung of its climb is still to leave."""
         ...
 
     def save_notification(self, changed: Notification, was: Notification) -> bool:

@@ -47,7 +47,17 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
     route = house.route(incident.route)
     rows = [row for row in tx.notifications_of([incident.id]) if row.target != CHAT or not row.state.is_final]
     lines = tuple(RecipientLine(recipient(house, row), row) for row in rows)
-    return IncidentView(incident, lines, house.zone_of(incident.chat), now, silent=bool(route and route.silent))
+    policy = house.policies.get(incident.policy or "")
+    lasts = policy.ack_for if policy else None
+    return IncidentView(
+        incident,
+        lines,
+        house.zone_of(incident.chat),
+        now,
+        silent=bool(route and route.silent),
+        holder=house.spoken(incident.acknowledged_by),
+        asks_again_at=incident.acknowledged_at + lasts if incident.acknowledged_at and lasts else None,
+    )
 
 
 def sms_view(

@@ -27,7 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
-from bridge.domain.notification import Priority, State
+from bridge.domain.incident import MOST_ROUNDS
+from bridge.domain.notification import Priority, Purpose, State
 from bridge.ports import ReceiptState
 from storage.tables import (
     Instant,
@@ -176,7 +177,7 @@ notifications_of: Select[Any] = (
     .order_by(notification.c.incident_id, notification.c.round, notification.c.step, notification.c.id)
 )
 _earlier = notification.alias("earlier")
-# What may be sent now: due, and no earlier step of the same round is still to leave.
+# What may be sent now: due, and no earlier rung of the same climb is still to leave.
 # The ranks are spelled out so that the index gives the rows in this order and the search stops at the limit.
 claimable: Select[Any] = (
     select(notification)
@@ -186,8 +187,9 @@ claimable: Select[Any] = (
         notification.c.due_at <= _now,
         ~exists().where(
             _earlier.c.incident_id == notification.c.incident_id,
-            _earlier.c.round == notification.c.round,
-            _earlier.c.step < notification.c.step,
+            _earlier.c.round.between(notification.c.round - (MOST_ROUNDS - 1), notification.c.round),
+            or_(_earlier.c.round < notification.c.round, _earlier.c.step < notification.c.step),
+            _earlier.c.purpose == said(Purpose.PAGE),
             _earlier.c.state.in_([said(State.PLANNED), said(State.SENDING)]),
         ),
     )

@@ -101,7 +101,7 @@ def test_a_good_file_becomes_a_house(folder: Folder) -> None:
     assert house.people["jonas"].number == PhoneNumber("+77010000002")
     assert (house.people["dana"].number, house.people["dana"].role) == (None, Role.OBSERVER)
     assert (house.chats["ops"].id, house.chats["ops"].topic) == (-1001234567890, 7)
-    assert house.policies["critical"].steps[0].notify == ("aigerim",)
+    assert house.policies["critical"].steps[0].notify == ("chat", "aigerim")
     assert house.policies["critical"].steps[0].wait == timedelta(minutes=5)
     assert [route.name for route in house.routes] == ["critical", "rest"]
     assert house.routes[0].matchers == (Matcher("severity", "=", "critical"),)
@@ -200,7 +200,7 @@ REFUSED = [
     (
         "  critical:\n",
         "  critical:\n    repeat: 10\n",
-        "14: policies.critical.repeat: not a whole number from 0 to 9",
+        "14: policies.critical.repeat: out of range; write 0 to 9",
     ),
     ("sms: {default_region: KZ}", "sms: KZ", "22: sms: not a table; write its keys in lines below, further in"),
     # the server and the database

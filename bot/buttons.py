@@ -2,14 +2,13 @@
 
 import logging
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 
-from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery, Message
 
 from bot.access import Known, who
 from bot.cards import clip
+from bot.voice import Words
 from bridge.dispatcher import Accepted, Denied, Dispatcher
 from bridge.domain.house import House
 from bridge.ports import Live
@@ -27,11 +26,9 @@ class Buttons:
     dispatcher: Dispatcher
     house: Live[House]
 
-    async def hear(self, press: CallbackQuery) -> None:
-        toast = await self._heard(press)
-        # A toast is a courtesy: a late one is refused by Telegram, and what was pressed is done all the same.
-        with suppress(TelegramAPIError):
-            await press.answer(clip(toast, _LONGEST_TOAST))
+    async def hear(self, press: CallbackQuery) -> Words:
+        """Do what was pressed; the toast to show."""
+        return [press.answer(clip(await self._heard(press), _LONGEST_TOAST))]
 
     async def _heard(self, press: CallbackQuery) -> str:
         found = _PRESS.fullmatch(press.data or "")

@@ -229,11 +229,11 @@ class SimulatedTelegram:
         """Every connection is cut without an answer."""
         self._hangs_up = True
 
-    def floods(self, retry_after: int = 35) -> None:
-        """Every request but getUpdates is one too many."""
+    def floods(self, retry_after: int = 35, *, fetching: bool = False) -> None:
+        """Every request is one too many; asking for updates only if `fetching`."""
 
         def fault(method: str) -> None:
-            if method != "getUpdates":
+            if fetching or method != "getUpdates":
                 raise _Refused(429, f"Too Many Requests: retry after {retry_after}", {"retry_after": retry_after})
 
         self._fault = fault

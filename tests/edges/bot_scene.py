@@ -193,7 +193,12 @@ class Scene:
     async def hear(self) -> None:
         """Whatever was typed or pressed is fetched and handled."""
         await self.bot.poller.poll_once(0)
+        await self.handle()
+
+    async def handle(self) -> None:
+        """Whatever is kept is handled, and what can be answered now is."""
         await self.bot.handle_waiting()
+        await self.bot.voice.silent()
 
     async def say(self, text: str, by: int = AIGERIM, chat: int = OPS, **how: object) -> SimulatedMessage:
         """Somebody types; it is heard."""

@@ -175,7 +175,7 @@ async def test_a_crash_between_doing_and_marking_repeats_with_the_same_cause() -
     async with a_scene() as scene:
         await scene.say(f"/sms {NUMBER} Hi")
         scene.store.kept.outcomes.clear()
-        await scene.bot.handle_waiting()
+        await scene.handle()
 
         first, again = scene.door.requests
         assert first.cause == again.cause

@@ -371,12 +371,11 @@ class Commands:
         return f"Hello {person.spoken}. Your role here is {person.role.name.lower()}; /help lists what I do."
 
     async def _follow(self, message: Message) -> None:
-        """A group became a supergroup, says one of Telegram's two service messages; only our own are followed."""
+        """A group became a supergroup, says one of Telegram's two service messages."""
         old, new = message.chat.id, message.migrate_to_chat_id
         if new is None:
             old, new = message.migrate_from_chat_id or 0, message.chat.id
-        if self.house.value.chats_by_id(old):
-            await self.dispatcher.chat_moved(old, new)
+        await self.dispatcher.chat_moved(old, new)
 
 
 async def _is_ours(command: Command, message: Message) -> bool:

@@ -103,6 +103,7 @@ class Bridge:
         for name in _needs_restart(self.config.value, config):
             log.warning("%s changed: that takes a restart", name)
         self.config.value, self.house.value = config, config.house
+        await _if_it_can_be_kept(self.dispatcher.follow_moves(config.house))
         self.gateway.set_key(config.mobizon.api_key)
         await _if_it_can_be_kept(self.dispatcher.end_trouble("config"))
         log.info("config read again")
@@ -149,6 +150,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         gateway = await stack.enter_async_context(Mobizon(config.mobizon, clock, metrics))
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
+        await dispatcher.follow_moves(config.house)
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
         await _distrust_a_gap(store, outbox, dispatcher, clock)

@@ -1,5 +1,6 @@
 """The door: everything that changes what we owe anybody goes through here, one transaction each."""
 
+import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_tex
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Live, Place, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
+
+log = logging.getLogger(__name__)
 
 QUESTION_OPEN = timedelta(minutes=10)
 """How long *Send* may be pressed."""
@@ -292,9 +295,18 @@ class Dispatcher:
         return await self._store.write(hint)
 
     async def chat_moved(self, old_chat_id: int, new_chat_id: int) -> None:
-        """A group became a supergroup: its cards go on there, and the watch chat hears which id to write."""
+        """A group became a supergroup, says Telegram. If it is one of ours, all that held for it holds there."""
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: watch.chat_moved(tx, house, old_chat_id, new_chat_id, now))
+        if house.chats_by_id(old_chat_id):
+            await self._store.write(lambda tx: watch.chat_moved(tx, house, old_chat_id, new_chat_id, now))
+            self._house.value = self._house.value.moved({old_chat_id: new_chat_id})
+            log.warning("a chat of the config became a supergroup", extra={"old": old_chat_id, "new": new_chat_id})
+
+    async def follow_moves(self, configured: House) -> None:
+        """This config is in force from now on, with its chats where they live by now."""
+        now = self._clock.now()
+        self._house.value = await self._store.read(lambda tx: configured.moved(watch.moves(tx)))
+        await self._store.write(lambda tx: watch.forget_moves(tx, configured, now))
 
     async def begin_trouble(self, kind: str, subject: str, text: str, *, by_sms: bool = False) -> None:
         """Something is wrong with the bridge: rings once in the watch chat, then is only edited."""

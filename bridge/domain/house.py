@@ -1,7 +1,7 @@
 """Who and what the config names: the people, chats, routes, policies and rules that services ask about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
@@ -112,6 +112,10 @@ class House:
         here = self.chats_by_id(chat_id)
         same = [chat for chat in here if chat.topic == topic]
         return next(iter(same or [c for c in here if c.topic is None] or here), None)
+
+    def moved(self, ids: Mapping[int, int]) -> "House":
+        """The same house with its chats under the ids that they have now, by the ids that they had."""
+        return replace(self, chats={name: replace(c, id=ids.get(c.id, c.id)) for name, c in self.chats.items()})
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)

@@ -342,13 +342,12 @@ async def test_cancel_takes_an_id_and_speaks_a_refusal() -> None:
         assert scene.replies() == ["#1043 has left already."]
 
 
-async def test_a_group_that_became_a_supergroup_is_followed_if_it_is_ours() -> None:
+async def test_both_messages_about_a_supergroup_reach_the_door() -> None:
     async with a_scene() as scene:
         scene.telegram.becomes_supergroup(OPS, -1009999)
-        scene.telegram.becomes_supergroup(ELSEWHERE, -1008888)
         await scene.hear()
 
-        assert set(scene.door.moved) == {(OPS, -1009999)}
+        assert scene.door.moved == [(OPS, -1009999)] * 2
 
 
 async def test_the_door_saying_it_is_done_already_stays_silent() -> None:

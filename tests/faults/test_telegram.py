@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.patience import Patience
+from bridge import watch
 from bridge.demo.telegram import SimulatedTelegram
 from bridge.ports import Chat, ChatOutcome, Later, Place, View
 from bridge.reporter import Reporter
@@ -265,3 +266,73 @@ async def test_a_group_that_moves_while_an_sms_is_on_its_way_gets_its_end_once(w
     await world.advance(minutes=3)
     assert [card.text.count("on the handset") for card in new.cards] == [1, 2]
     assert len(world.mobizon.sent) == 3
+
+
+MOVED = -1005550000000
+
+
+@pytest.mark.parametrize("told", ["by messages", "by a refusal"])
+async def test_a_group_that_moved_is_obeyed_there_at_once_after_a_restart_and_once_the_config_has_it(
+    world: World, told: str
+) -> None:
+    if told == "by messages":
+        world.telegram.becomes_supergroup(OPS, MOVED)
+    else:
+        words = "Bad Request: group chat was upgraded to a supergroup chat"
+        world.ops.refusal = (400, words, {"migrate_to_chat_id": MOVED})
+        await world.post("alertmanager", firing("db1"))
+    await world.settle()
+    await world.types("/sms jonas one", chat=MOVED)
+    assert world.phone("jonas").texts[-1] == "one"
+
+    await world.sleeps()
+    await world.wakes()
+    await world.types("/sms jonas two", chat=MOVED)
+    assert world.phone("jonas").texts[-1] == "two"
+    await world.advance(hours=2)
+    about = [card for card in world.watch.cards if f"chats.ops.id: {MOVED}" in card.text]
+    assert len(about) == 1 and "over" not in about[0].text  # it stands until the config has it
+    assert await world.bridge.store.read(watch.moves) == {OPS: MOVED}
+
+    world.config_text = world.config_text.replace(f"id: {OPS}", f"id: {MOVED}")
+    world.config_file.write_text(world.config_file.read_text().replace(f"id: {OPS}", f"id: {MOVED}"))
+    assert await world.bridge.reload() == []
+    await world.types("/sms jonas three", chat=MOVED)
+    assert world.phone("jonas").texts[-1] == "three" and "over" in about[0].text
+    assert await world.bridge.store.read(watch.moves) == {}
+    await world.types("/sms jonas four", chat=OPS)  # the old id is nobody's by now
+    assert world.phone("jonas").texts[-1] == "three"
+
+
+async def test_the_group_of_a_stranger_becomes_nothing_of_ours_by_moving(world: World) -> None:
+    world.telegram.becomes_supergroup(-4567, MOVED)
+    await world.settle()
+    for text in ("/sms jonas hello", "/history", "/help"):
+        await world.types(text, chat=MOVED)
+    assert world.mobizon.sent == [] and world.telegram.chat(MOVED).cards == []
+    assert await world.bridge.store.read(watch.moves) == {}
+
+
+async def test_the_watch_chat_that_moves_hears_of_itself(world: World) -> None:
+    world.telegram.becomes_supergroup(WATCH, MOVED)
+    await world.advance(seconds=30)
+    assert f"chats.watch.id: {MOVED}" in world.telegram.chat(MOVED).last.text
+
+
+async def test_an_update_kept_and_not_yet_acknowledged_runs_once_in_the_next_life(world: World) -> None:
+    await world.settle()
+    assert world.bridge.bot is not None
+    world.telegram.type(AIGERIM, OPS, "/sms jonas kept", topic=TOPIC)
+    assert await world.bridge.bot.poller.poll_once(0) == 1  # kept; Telegram hears of it with the next poll only
+    await world.sleeps()
+    await world.wakes()
+    await world.settle()
+    assert world.phone("jonas").texts == ["kept"]
+
+    world.telegram.type(AIGERIM, OPS, "/sms jonas done", topic=TOPIC)
+    assert await world.bridge.bot.poller.poll_once(0) == 1
+    await world.bridge.bot.handle_waiting()
+    await world.sleeps()
+    await world.wakes()
+    await world.advance(minutes=1)
+    assert world.phone("jonas").texts == ["kept", "done"]

@@ -40,8 +40,10 @@ class Buttons:
             return f"Not for you: nobody in people has telegram_id: {press.from_user.id}"
         kind, number, token, answer = found.groups()
         if kind == "l":
-            return await self._settle_lost(int(number), token, press.from_user.id, again=answer == "y")
-        said = await self.dispatcher.answer_question(int(number), token, press.from_user.id, send=answer == "y")
+            return await self._settle_lost(int(number), token, press.from_user.id, message.chat.id, again=answer == "y")
+        said = await self.dispatcher.answer_question(
+            int(number), token, press.from_user.id, message.chat.id, send=answer == "y"
+        )
         match said:
             case Accepted():
                 return "On its way."
@@ -50,8 +52,8 @@ class Buttons:
             case None:
                 return "Not sent."
 
-    async def _settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> str:
-        said = await self.dispatcher.settle_lost(number, token, telegram_id, again=again)
+    async def _settle_lost(self, number: int, token: str, telegram_id: int, chat_id: int, *, again: bool) -> str:
+        said = await self.dispatcher.settle_lost(number, token, telegram_id, chat_id, again=again)
         if isinstance(said, Denied):
             return said.reason
         return "On its way once more." if again else "Left as it is."

@@ -26,6 +26,7 @@ FARTHEST = timedelta(days=14)
 WORTH_TRYING = timedelta(hours=24)
 """How long a typed SMS is tried while the gateway cannot be used."""
 _TOKEN_BYTES = 8
+_NO_BUTTON = "This button is no longer in use."
 _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
 _LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
 
@@ -183,7 +184,7 @@ class Dispatcher:
         return await self._store.write(send)
 
     async def answer_question(
-        self, question_id: int, token: str, telegram_id: int, *, send: bool
+        self, question_id: int, token: str, telegram_id: int, chat_id: int, *, send: bool
     ) -> Accepted | Denied | None:
         """*Send* or *Don't send* was pressed. None: it was dropped as asked. Denied: not theirs, or too late."""
         house, now = self._house.value, self._clock.now()
@@ -191,7 +192,9 @@ class Dispatcher:
         def answer(tx: Transaction) -> Accepted | Denied | None:
             question = tx.question(question_id)
             if question is None or not secrets.compare_digest(question.token, token):
-                return Denied("This button is no longer in use.")
+                return Denied(_NO_BUTTON)
+            if not _stands_in(tx, question_id, chat_id, telegram_id):
+                return Denied(_NO_BUTTON)
             if question.telegram_id != telegram_id:
                 return Denied(f"Only {_spoken(house, question.asked_by)} can press this.", forbidden=True)
             if question.answer is not None or now >= question.expires_at:
@@ -221,7 +224,9 @@ class Dispatcher:
 
         await self._store.write(expire)
 
-    async def settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> Notification | Denied:
+    async def settle_lost(
+        self, number: int, token: str, telegram_id: int, chat_id: int, *, again: bool
+    ) -> Notification | Denied:
         """*Send again* or *Leave it* was pressed under an SMS whose answer was lost and that is not listed."""
         house, now = self._house.value, self._clock.now()
 
@@ -229,7 +234,9 @@ class Dispatcher:
             row = tx.notification(number)
             person = house.person_by_telegram(telegram_id)
             if row is None or not secrets.compare_digest(lost_token(row), token):
-                return Denied("This button is no longer in use.")
+                return Denied(_NO_BUTTON)
+            if not _stands_in(tx, number, chat_id, telegram_id):
+                return Denied(_NO_BUTTON)
             if row.state is not State.UNCERTAIN or row.asked_at is None:
                 return Denied("Too late: that is settled.")
             if person is None or person.role < (Role.RESPONDER if row.person else Role.OPERATOR):
@@ -507,6 +514,14 @@ def _no_longer_allowed(house: House, question: Question) -> Denied | None:
     if barred := why_not_textable(question.number, house.sms.allowed_regions, known=wanted is Role.RESPONDER):
         return Denied(barred)
     return None
+
+
+def _stands_in(tx: Transaction, number: int, chat_id: int, telegram_id: int) -> bool:
+    """Whether a button of this SMS can be pressed there: in its card's chat, or below one's own private /status.
+
+    Not the message but the chat, for a lost answer can leave a second card, and both work.
+    """
+    return chat_id == telegram_id or any(card.place.chat_id == chat_id for card in tx.cards_of(CardKind.SMS, number))
 
 
 def _enter(tx: Transaction, row: Notification, now: datetime) -> None:

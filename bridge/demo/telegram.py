@@ -147,6 +147,11 @@ class SimulatedTelegram:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def last_update(self) -> int:
+        """The id of the newest update."""
+        return self._next_update
+
     # --- what people do ---
 
     def chat(self, chat_id: int) -> SimulatedChat:

@@ -184,7 +184,7 @@ class Notification:
     @property
     def resends_itself(self) -> bool:
         """Not listed after all looks, it goes out once more; a typed SMS asks first."""
-        return self.is_page or self.asked_by == WATCH
+        return self.is_page or (self.asked_by == WATCH and self.priority is not Priority.TYPED)
 
     @property
     def at_operator(self) -> bool:

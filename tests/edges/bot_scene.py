@@ -111,7 +111,7 @@ class Door(Dispatcher):
         super().__init__(store, clock, house, Metrics())
         self.kept = store.kept
         self.requests: list[SmsRequest] = []
-        self.answers: list[tuple[int, str, int, bool]] = []
+        self.answers: list[tuple[int, str, int, int, bool]] = []
         self.cancelled: list[tuple[int, Asker]] = []
         self.troubles: dict[tuple[str, str], str] = {}
         self.received = asyncio.Event()
@@ -134,9 +134,9 @@ class Door(Dispatcher):
         return self.says
 
     async def answer_question(
-        self, question_id: int, token: str, telegram_id: int, *, send: bool
+        self, question_id: int, token: str, telegram_id: int, chat_id: int, *, send: bool
     ) -> Accepted | Denied | None:
-        self.answers.append((question_id, token, telegram_id, send))
+        self.answers.append((question_id, token, telegram_id, chat_id, send))
         return self.answers_with
 
     async def cancel_sms(self, number: int, asker: Asker) -> Notification | Denied:

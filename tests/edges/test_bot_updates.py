@@ -354,7 +354,7 @@ async def test_a_pressed_button_reaches_the_door_with_its_token(label: str, send
         press = scene.telegram.press(label, by=AIGERIM, chat_id=OPS)
         await scene.hear()
 
-        assert scene.door.answers == [(1043, "f00d-_A", AIGERIM, send)]
+        assert scene.door.answers == [(1043, "f00d-_A", AIGERIM, OPS, send)]
         assert press.toast == ("On its way." if send else "Not sent.")
 
 

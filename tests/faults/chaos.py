@@ -301,7 +301,7 @@ async def _settle_by_hand(town: Town, tally: Tally) -> None:
             card = next(card for card in town.ops.cards if f"#{row.id} " in card.text and card.buttons)
             town.telegram.press_data(card.keyboard[0][0]["callback_data"], AIGERIM, card)
         else:
-            await town.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, again=True)
+            await town.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, AIGERIM, again=True)
     await town.advance(minutes=10)
     ledger = _ledger(town)
     for row in await _rows(town):

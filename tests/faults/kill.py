@@ -278,7 +278,7 @@ async def _live_on(world: World, senders: Senders, tally: Tally) -> None:
         rows = await world.bridge.store.read(lambda tx: tx.find_notifications(state=State.UNCERTAIN, limit=10**6))
         for row in rows:
             assert row.asked_at is not None, f"#{row.id} is uncertain, and nobody is asked about it"
-            await world.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, again=True)
+            await world.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, AIGERIM, again=True)
         tally.settled_by_hand = len(rows)
         await world.advance(minutes=2)
         left = await world.bridge.store.read(lambda tx: tx.outbox_counts())

@@ -9,6 +9,7 @@ import pytest
 from bridge.domain.notification import State
 from tests.world import AIGERIM, DANA, JONAS, OPS, STRANGER, TOPIC, WATCH, World, a_world
 
+pytestmark = pytest.mark.timeout(180)
 UNKNOWN = -1007770000000
 ANONYMOUS, CHANNEL, TELEGRAM, ROBOT = 1087968824, 136817688, 777000, 987654321
 USERS = {AIGERIM: 2, JONAS: 1, DANA: 0, STRANGER: None, ANONYMOUS: None, CHANNEL: None, TELEGRAM: None, ROBOT: None}

@@ -109,13 +109,11 @@ class TelegramBot:
         secret = self._settings.webhook_secret
         if secret is None or secret_header is None or not secret.matches(secret_header):
             return 401
+        update_id = _number_of(body)
         try:
-            update_id = json.loads(body)["update_id"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return 400
-        if not isinstance(update_id, int):
-            return 400
-        try:
+            if update_id is None:
+                await self._set_aside("bad", "no update")
+                return 400
             await self._dispatcher.receive_updates([TelegramUpdate(self._bot.id, update_id, self._clock.now(), body)])
         except NotStored:
             return 503
@@ -185,6 +183,14 @@ class TelegramBot:
     async def _finish(self, update: TelegramUpdate, outcome: str) -> None:
         now = self._clock.now()
         await self._store.write(lambda tx: tx.finish_update(update.bot_id, update.update_id, outcome, now))
+
+
+def _number_of(body: bytes) -> int | None:
+    try:
+        number = json.loads(body)["update_id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return number if isinstance(number, int) else None
 
 
 def _router(commands: Commands, buttons: Buttons) -> aiogram.Dispatcher:

@@ -324,6 +324,16 @@ async def test_a_posted_update_needs_the_secret_and_an_id(header: str | None, bo
     assert [update.body for update in store.kept.waiting] == ([body] if status == 200 else [])
 
 
+async def test_somebody_hears_of_a_posted_update_that_is_none() -> None:
+    bot, _ = _a_bot(WEBHOOK_SECRET)
+    assert await bot.receive_webhook("a guess", b"not json") == 401
+    door = bot._dispatcher
+    assert isinstance(door, Door) and door.troubles == {}
+
+    assert await bot.receive_webhook(WEBHOOK_SECRET, b"not json") == 400
+    assert list(door.troubles) == [("update", "")]
+
+
 async def test_a_posted_update_that_cannot_be_kept_is_asked_for_again() -> None:
     bot, store = _a_bot(WEBHOOK_SECRET)
     store.kept.full = True

@@ -1,16 +1,18 @@
 """A Telegram that is away, flooded, poisoned, shared or shut: the SMS go on, and the chats catch up."""
 
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.patience import Patience
 from bridge import watch
 from bridge.demo.telegram import SimulatedTelegram
-from bridge.ports import Chat, ChatOutcome, Later, Place, View
+from bridge.ports import Chat, ChatOutcome, Closed, Later, Place, View
 from bridge.reporter import Reporter
 from tests.world import AIGERIM, OPS, TOPIC, WATCH, World, a_world, firing
 
@@ -336,3 +338,74 @@ async def test_an_update_kept_and_not_yet_acknowledged_runs_once_in_the_next_lif
     await world.wakes()
     await world.advance(minutes=1)
     assert world.phone("jonas").texts == ["kept", "done"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_every_end_is_shown_on_one_card_whatever_telegram_does(world: World, seed: int) -> None:
+    await _a_bad_day(world, seed)
+    assert await _cards_by_number(world) == dict.fromkeys(await _numbers(world), (1, 1))
+
+
+async def test_a_bug_planted_in_the_chat_is_found(world: World) -> None:
+    assert world.bridge.bot is not None
+    hasty = Reporter(world.bridge.store, GivesUpAtOnce(world.bridge.bot.chat), world.clock, world.bridge.house)
+    world.bridge.ticks[-1] = hasty
+    await _a_bad_day(world, seed=0)
+    assert await _cards_by_number(world) != dict.fromkeys(await _numbers(world), (1, 1))
+
+
+class GivesUpAtOnce:
+    """The planted bug: what Telegram does not take now is never shown."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    async def show(self, place: Place, view: View, **how: Any) -> ChatOutcome:
+        outcome = await self._chat.show(place, view, **how)
+        return Closed("not now") if isinstance(outcome, Later) else outcome
+
+
+async def test_a_lost_answer_leaves_at_most_two_cards_and_the_end_on_one(world: World) -> None:
+    await world.settle()
+    world.telegram.loses_answers()
+    await world.types("/sms jonas hello")
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(minutes=2)
+    (sms, page) = (await _cards_by_number(world)).values()
+    assert (sms, page) == ((2, 1), (1, 1))
+
+
+async def _a_bad_day(world: World, seed: int) -> None:
+    """Commands and alerts between faults of every kind; then Telegram is well, and minutes pass."""
+    chance = random.Random(seed)
+    telegram = world.telegram
+    faults = [telegram.is_down, telegram.hangs_up, lambda: telegram.floods(chance.choice([3, 20])), telegram.recovers]
+    for number in range(8):
+        chance.choice(faults)()
+        if number % 2:
+            await world.types(f"/sms jonas hello {number}")
+        else:
+            await world.post("alertmanager", firing(f"db{number}", name=f"Trouble{number}"))
+        await world.advance(seconds=chance.choice([1, 5, 20]))
+    telegram.recovers()
+    await world.advance(minutes=4)
+    while any(card.buttons for card in world.ops.cards if "Send this" in card.text):  # typed in an outage: it asks
+        await world.press("Send")
+    await world.advance(minutes=2)
+
+
+async def _numbers(world: World) -> set[int]:
+    """The incidents and typed SMS there are."""
+    rows = await world.bridge.store.read(lambda tx: tx.find_notifications(limit=1000))
+    return {row.incident_id or row.id for row in rows if row.is_page or row.asked_by == "aigerim"}
+
+
+async def _cards_by_number(world: World) -> dict[int, tuple[int, int]]:
+    """Per incident and typed SMS: how many cards it has, and how many of them show how all of its SMS ended."""
+    rows = await world.bridge.store.read(lambda tx: tx.find_notifications(limit=1000))
+    shown = {}
+    for number in sorted(await _numbers(world)):
+        cards = [card.text for card in world.ops.cards if re.search(rf"#{number}\b", card.text)]
+        owed = sum(number in (row.incident_id, row.id) for row in rows)
+        shown[number] = (len(cards), sum(text.count("on the handset") == owed for text in cards))
+    return shown

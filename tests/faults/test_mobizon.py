@@ -190,3 +190,27 @@ async def test_what_is_performed_late_doubles_at_most_a_page_that_was_sent_once_
 async def test_it_shows_a_page_that_is_sent_again_on_silence(tmp_path: Path) -> None:
     tally = await torment(tmp_path, 60, only={"silence"}, share=0.5, hasty=True)
     assert any("came 2 times" in wrong for wrong in tally.wrong), tally
+
+
+async def test_money_that_runs_out_loses_nothing_unseen_and_doubles_nothing(tmp_path: Path) -> None:
+    """Nobody has seen what Mobizon says then; its "not finished" (15) leaves most to ask about."""
+    limits = "limits: {per_person: {1h: 100}, total: {1h: 100}, typed_share: 100%}\nsms: {default"
+    async with a_world(tmp_path, changes=[("sms: {default", limits)]) as world:
+        world.mobizon.balance = 4 * world.mobizon.price
+        for number in range(12):
+            await world.api("POST", "/sms", {"to": "dana", "text": f"text {number}"}, status=202)
+        await world.advance(minutes=10)
+        assert len(world.mobizon.sent) == 4
+
+        world.mobizon.balance = 100 * world.mobizon.price
+        await world.advance(hours=1)
+        texts = world.phone("dana").texts
+        assert len(texts) == len(set(texts)) >= 4
+        rows = await world.bridge.store.read(lambda tx: tx.find_notifications())
+        asked = [str(row.text) for row in rows if row.state is State.UNCERTAIN and row.asked_at is not None]
+        assert sorted([*texts, *asked]) == sorted(f"text {number}" for number in range(12))
+        assert {row.state for row in rows} <= {State.DELIVERED, State.UNCERTAIN}
+
+        await world.api("POST", "/sms", {"to": "dana", "text": "after the payment"}, status=202)
+        await world.advance(minutes=2)
+        assert world.phone("dana").texts[-1] == "after the payment"

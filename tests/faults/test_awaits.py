@@ -24,7 +24,7 @@ GROUPS = {
     "lost": ["an answer lost, the SMS found", "a page lost, sent once more", "a typed one lost, and asked about"],
     "starts": ["a start on nothing", "a start after a kill on the wire"],
 }
-pytestmark = pytest.mark.timeout(4 * 3600 if LONG else 600)
+pytestmark = pytest.mark.timeout(4 * 3600 if LONG else 1200)
 
 
 def test_every_flow_is_in_a_group() -> None:

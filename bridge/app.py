@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bridge import __version__, heartbeat
+from bridge import __version__, doubt, heartbeat
 from bridge.caretaker import LAST_ALIVE, Caretaker
 from bridge.clock import Clock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
@@ -64,6 +64,7 @@ _TALKING = {"reporter", "bot"}
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
 _GAP = timedelta(minutes=10)  # longer than any restart
+_COUNTED = 1000  # a number that people read need not be larger
 _WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
@@ -145,13 +146,13 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         metrics = Metrics()
         live, house = Live(config), Live(config.house)
         store = await stack.enter_async_context(open_store(config.storage.path))
-        await store.write(_name_installation)
+        await _begin_life(stack, store, clock)
         gateway = await stack.enter_async_context(Mobizon(config.mobizon, clock, metrics))
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
-        await _distrust_a_gap(store, outbox, dispatcher, clock)
+        await _distrust_a_gap(store, dispatcher, clock)
         bridge = Bridge(
             config=live,
             house=house,
@@ -165,6 +166,9 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             clock=clock,
             config_file=config_file,
         )
+        doubted = doubt.Doubt(store, outbox, gateway, clock)
+        await doubted.recall()
+        bridge.sender.sent_before = doubted.sent_before
         bridge.ticks += [
             Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
@@ -240,16 +244,35 @@ async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
         log.error("the watch chat could not be told: %s", error)
 
 
-async def _distrust_a_gap(store: SqliteStore, outbox: Outbox, dispatcher: Dispatcher, clock: Clock) -> None:
+async def _begin_life(stack: AsyncExitStack, store: SqliteStore, clock: Clock) -> None:
+    """Before anything is claimed: learn how the life before ended, and say that this one has not ended well yet."""
+    now = clock.now()
+    if not await store.write(lambda tx: doubt.begin_life(tx, now, first=_name_installation(tx))):
+        log.warning("the last stop was not in good order: for a while SMS are looked for before they are sent")
+    # Into the file itself: were the last stop's mark taken back in the log only, losing the log brought it back,
+    # and with it the trust in what else was lost.
+    if not await store.fold():
+        log.warning("somebody reads the database, so its log could not be folded into the file")
+
+    async def end(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not store.ruined.is_set():
+            await _if_it_can_be_kept(store.write(doubt.end_life))
+
+    stack.push_async_exit(end)
+
+
+async def _distrust_a_gap(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:
     """Nobody used this database for a while: perhaps it is a restored backup, and what it owes was sent since."""
     last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
     now = clock.now()
     if last is not None and now - datetime.fromisoformat(last) > _GAP:
-        since = datetime.fromisoformat(last)
-        held = await outbox.hold_back(since)
-        if held:
+        await store.write(lambda tx: doubt.doubt_all(tx, now))
+        waiting = await store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
+        if waiting:
+            since = datetime.fromisoformat(last)
             text = (
-                f"the database was last in use {since:%d.%m %H:%M} UTC: {held} SMS are looked up before they are sent"
+                f"the database was last in use {since:%d.%m %H:%M} UTC: "
+                f"{waiting} SMS are looked up before they are sent"
             )
             log.warning(text)
             await dispatcher.say(text)
@@ -350,16 +373,21 @@ def _updates_posted(bridge: Bridge) -> Callable[[str | None, bytes], Awaitable[i
     return receive
 
 
-def _name_installation(tx: Transaction) -> None:
-    """Our own name in references: two installations on one account never take each other's SMS for theirs."""
-    if tx.meta("installation") is None:
-        tx.set_meta("installation", secrets.token_hex(8))
+def _name_installation(tx: Transaction) -> bool:
+    """Our own name in references: two installations on one account never take each other's SMS for theirs.
+
+    Whether it is new, and so the database.
+    """
+    if tx.meta("installation") is not None:
+        return False
+    tx.set_meta("installation", secrets.token_hex(8))
+    return True
 
 
 async def _say_hello(bridge: Bridge) -> None:
     now = bridge.clock.now()
     counts = await bridge.store.read(lambda tx: tx.outbox_counts())
-    late = await bridge.store.read(lambda tx: len(tx.claimable(now, 1000)))
+    late = await bridge.store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
     open_now = len(await bridge.inquiries.incidents(limit=1000))
     uncertain = counts.get(State.UNCERTAIN, 0)
     await bridge.dispatcher.say(f"{__version__} up: {open_now} open, {uncertain} uncertain, {late} late.")

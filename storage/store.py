@@ -135,6 +135,11 @@ class SqliteStore:
     def on_commit(self, hook: Callable[[Collection[str]], None]) -> None:
         self._hooks.append(hook)
 
+    async def fold(self) -> bool:
+        """Fold the log into the file, and sync it; False when a stranger who reads was in the way."""
+        busy, _, _ = await self._writer.run(self._writer.session.fold)
+        return not busy
+
     async def finish(self) -> None:
         """Take no more work, and commit what is waiting."""
         self._finishing = True
@@ -224,6 +229,10 @@ class _Session:
                 return [_Outcome(error=_explained(error)) for _ in works]
             return [self.write([work])[0] for work in works]
         return outcomes
+
+    def fold(self) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return found
 
     def close(self) -> None:
         self.sql.close()

@@ -56,6 +56,7 @@ _EVERY = {
     "timers": timedelta(seconds=5),
     "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
+    "files": timedelta(seconds=10),
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
@@ -112,6 +113,7 @@ class Bridge:
     async def ready(self) -> str | None:
         """Why we cannot take work; None when we can: the database is writable. Mobizon may be down."""
         stamp = self.clock.now().isoformat()
+        await self.store.look_at_files()
 
         def touch(tx: Transaction) -> None:
             tx.set_meta("last_ready", stamp)
@@ -177,6 +179,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             Timers(store, dispatcher, clock),
             Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
+            _FilesTick(store),
         ]
         await _listen(stack, bridge)
         if config.telegram is not None:
@@ -222,6 +225,7 @@ async def run(config_file: Path) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
+        examined = asyncio.create_task(bridge.store.examine(), name="examine")
         stop = asyncio.create_task(stopping.wait())
         ruined = asyncio.create_task(bridge.store.ruined.wait())
         while not stop.done() and not ruined.done():
@@ -231,9 +235,11 @@ async def run(config_file: Path) -> None:
                 reload.clear()
                 await bridge.reload()
             again.cancel()
+        examined.cancel()
+        await asyncio.wait({examined})
         log.info("stopping: what is on the wire is finished first")
     if ruined.done() and not stop.done():
-        raise NotStored("the disk failed the database; start again, and look at the disk")
+        raise NotStored(bridge.store.ruin)
 
 
 async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
@@ -277,6 +283,17 @@ async def _distrust_a_gap(store: SqliteStore, dispatcher: Dispatcher, clock: Clo
             log.warning(text)
             await dispatcher.say(text)
     await store.write(lambda tx: tx.set_meta(LAST_ALIVE, now.isoformat()))
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesTick:
+    """Sees that the database is still where it was, also while nothing is written."""
+
+    store: SqliteStore
+    name: str = "files"
+
+    async def run(self) -> None:
+        await self.store.look_at_files()
 
 
 @dataclass(frozen=True, slots=True)

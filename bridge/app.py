@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bridge import __version__, heartbeat
+from bridge import __version__, doubt, heartbeat
 from bridge.caretaker import LAST_ALIVE, Caretaker
 from bridge.clock import Clock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
@@ -56,6 +56,7 @@ _EVERY = {
     "timers": timedelta(seconds=5),
     "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
+    "files": timedelta(seconds=10),
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
@@ -64,6 +65,7 @@ _TALKING = {"reporter", "bot"}
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
 _GAP = timedelta(minutes=10)  # longer than any restart
+_COUNTED = 1000  # a number that people read need not be larger
 _WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
@@ -112,6 +114,7 @@ class Bridge:
     async def ready(self) -> str | None:
         """Why we cannot take work; None when we can: the database is writable. Mobizon may be down."""
         stamp = self.clock.now().isoformat()
+        await self.store.look_at_files()
 
         def touch(tx: Transaction) -> None:
             tx.set_meta("last_ready", stamp)
@@ -146,14 +149,14 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         metrics = Metrics()
         live, house = Live(config), Live(config.house)
         store = await stack.enter_async_context(open_store(config.storage.path))
-        await store.write(_name_installation)
+        await _begin_life(stack, store, clock)
         gateway = await stack.enter_async_context(Mobizon(config.mobizon, clock, metrics))
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
         await dispatcher.follow_moves(config.house)
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
-        await _distrust_a_gap(store, outbox, dispatcher, clock)
+        await _distrust_a_gap(store, dispatcher, clock)
         bridge = Bridge(
             config=live,
             house=house,
@@ -167,6 +170,9 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             clock=clock,
             config_file=config_file,
         )
+        doubted = doubt.Doubt(store, outbox, gateway, clock)
+        await doubted.recall()
+        bridge.sender.sent_before = doubted.sent_before
         bridge.ticks += [
             Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
@@ -175,6 +181,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             Timers(store, dispatcher, clock),
             Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
+            _FilesTick(store),
         ]
         await _listen(stack, bridge)
         if config.telegram is not None:
@@ -220,6 +227,7 @@ async def run(config_file: Path) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
+        examined = asyncio.create_task(bridge.store.examine(), name="examine")
         stop = asyncio.create_task(stopping.wait())
         ruined = asyncio.create_task(bridge.store.ruined.wait())
         while not stop.done() and not ruined.done():
@@ -229,9 +237,11 @@ async def run(config_file: Path) -> None:
                 reload.clear()
                 await bridge.reload()
             again.cancel()
+        examined.cancel()
+        await asyncio.wait({examined})
         log.info("stopping: what is on the wire is finished first")
     if ruined.done() and not stop.done():
-        raise NotStored("the disk failed the database; start again, and look at the disk")
+        raise NotStored(bridge.store.ruin)
 
 
 async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
@@ -242,20 +252,50 @@ async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
         log.error("the watch chat could not be told: %s", error)
 
 
-async def _distrust_a_gap(store: SqliteStore, outbox: Outbox, dispatcher: Dispatcher, clock: Clock) -> None:
+async def _begin_life(stack: AsyncExitStack, store: SqliteStore, clock: Clock) -> None:
+    """Before anything is claimed: learn how the life before ended, and say that this one has not ended well yet."""
+    now = clock.now()
+    if not await store.write(lambda tx: doubt.begin_life(tx, now, first=_name_installation(tx))):
+        log.warning("the last stop was not in good order: for a while SMS are looked for before they are sent")
+    # Into the file itself: were the last stop's mark taken back in the log only, losing the log brought it back,
+    # and with it the trust in what else was lost.
+    if not await store.fold():
+        log.warning("somebody reads the database, so its log could not be folded into the file")
+
+    async def end(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not store.ruined.is_set():
+            await _if_it_can_be_kept(store.write(doubt.end_life))
+
+    stack.push_async_exit(end)
+
+
+async def _distrust_a_gap(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:
     """Nobody used this database for a while: perhaps it is a restored backup, and what it owes was sent since."""
     last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
     now = clock.now()
     if last is not None and now - datetime.fromisoformat(last) > _GAP:
-        since = datetime.fromisoformat(last)
-        held = await outbox.hold_back(since)
-        if held:
+        await store.write(lambda tx: doubt.doubt_all(tx, now))
+        waiting = await store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
+        if waiting:
+            since = datetime.fromisoformat(last)
             text = (
-                f"the database was last in use {since:%d.%m %H:%M} UTC: {held} SMS are looked up before they are sent"
+                f"the database was last in use {since:%d.%m %H:%M} UTC: "
+                f"{waiting} SMS are looked up before they are sent"
             )
             log.warning(text)
             await dispatcher.say(text)
     await store.write(lambda tx: tx.set_meta(LAST_ALIVE, now.isoformat()))
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesTick:
+    """Sees that the database is still where it was, also while nothing is written."""
+
+    store: SqliteStore
+    name: str = "files"
+
+    async def run(self) -> None:
+        await self.store.look_at_files()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,16 +392,21 @@ def _updates_posted(bridge: Bridge) -> Callable[[str | None, bytes], Awaitable[i
     return receive
 
 
-def _name_installation(tx: Transaction) -> None:
-    """Our own name in references: two installations on one account never take each other's SMS for theirs."""
-    if tx.meta("installation") is None:
-        tx.set_meta("installation", secrets.token_hex(8))
+def _name_installation(tx: Transaction) -> bool:
+    """Our own name in references: two installations on one account never take each other's SMS for theirs.
+
+    Whether it is new, and so the database.
+    """
+    if tx.meta("installation") is not None:
+        return False
+    tx.set_meta("installation", secrets.token_hex(8))
+    return True
 
 
 async def _say_hello(bridge: Bridge) -> None:
     now = bridge.clock.now()
     counts = await bridge.store.read(lambda tx: tx.outbox_counts())
-    late = await bridge.store.read(lambda tx: len(tx.claimable(now, 1000)))
+    late = await bridge.store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
     open_now = len(await bridge.inquiries.incidents(limit=1000))
     uncertain = counts.get(State.UNCERTAIN, 0)
     await bridge.dispatcher.say(f"{__version__} up: {open_now} open, {uncertain} uncertain, {late} late.")

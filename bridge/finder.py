@@ -6,10 +6,11 @@ exact text and number among ids that we do not know. One look is a few pages of 
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
+from bridge.domain.phone import PhoneNumber
 from bridge.domain.retry import next_attempt
 from bridge.outbox import Outbox, references
 from bridge.ports import ListedMessage, MessagePage, MessageQuery, SmsGateway, Store
@@ -58,7 +59,7 @@ class Finder:
             return False
         self._failures, self._not_before = 0, None
         installation = await self._store.read(lambda tx: tx.meta("installation") or "")
-        mine = _by_reference(row, listed, references(row, installation))
+        mine = by_reference(listed, references(row, installation))
         if not mine and not await self._ambiguous(row):
             mine = _by_text(row, listed)
         await self._outbox.looked(row, mine)
@@ -70,28 +71,34 @@ class Finder:
         return await self._store.read(lambda tx: tx.is_unsettled(number, text, row.id))
 
     async def _listed(self, row: Notification) -> list[ListedMessage] | None:
-        """What the gateway lists to this number around that hour; None when it cannot be asked."""
         assert row.number is not None and row.lost_at is not None
-        criteria: Mapping[str, str] = {
-            "to": row.number.digits,
-            "campaignCreateTsFrom": (row.lost_at - _AROUND).strftime(_TIME),
-            "campaignCreateTsTo": (self._clock.now() + _AROUND).strftime(_TIME),
-        }
-        found: list[ListedMessage] = []
-        for page in range(_MOST_PAGES):
-            answer = await self._gateway.messages(
-                MessageQuery(criteria, page=page, page_size=_PAGE, sort={"campaignId": "DESC"})
-            )
-            if not isinstance(answer, MessagePage):
-                log.warning("a lost SMS could not be looked up", extra={"notification": row.id})
-                return None
-            found += answer.items
-            if not answer.items or len(found) >= answer.total:
-                break
-        return [sms for sms in found if _digits(sms.to) == row.number.digits]  # the criterion is a substring
+        listed = await listed_to(self._gateway, row.number, row.lost_at, self._clock.now())
+        if listed is None:
+            log.warning("a lost SMS could not be looked up", extra={"notification": row.id})
+        return listed
 
 
-def _by_reference(row: Notification, listed: Iterable[ListedMessage], known: Mapping[str, int]) -> list[ListedMessage]:
+async def listed_to(
+    gateway: SmsGateway, number: PhoneNumber, since: datetime, now: datetime
+) -> list[ListedMessage] | None:
+    """What the gateway lists to this number around those hours; None when it cannot be asked."""
+    criteria: Mapping[str, str] = {
+        "to": number.digits,
+        "campaignCreateTsFrom": (since - _AROUND).strftime(_TIME),
+        "campaignCreateTsTo": (now + _AROUND).strftime(_TIME),
+    }
+    found: list[ListedMessage] = []
+    for page in range(_MOST_PAGES):
+        answer = await gateway.messages(MessageQuery(criteria, page=page, page_size=_PAGE, sort={"campaignId": "DESC"}))
+        if not isinstance(answer, MessagePage):
+            return None
+        found += answer.items
+        if not answer.items or len(found) >= answer.total:
+            break
+    return [sms for sms in found if _digits(sms.to) == number.digits]  # the criterion is a substring
+
+
+def by_reference(listed: Iterable[ListedMessage], known: Mapping[str, int]) -> list[ListedMessage]:
     """Those listed under one of our attempts, the newest attempt first."""
     mine = [sms for sms in listed if sms.campaign_name in known]
     return sorted(mine, key=lambda sms: -known[sms.campaign_name or ""])

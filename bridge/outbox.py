@@ -48,7 +48,6 @@ OPERATOR_WAIT = timedelta(minutes=1)
 _TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _FIRST_POLL = timedelta(seconds=1)
 _LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
-_HELD_AT_ONCE = 10_000  # more than a house owes at any time
 _CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
@@ -193,29 +192,6 @@ class Outbox:
         house, now = self._house.value, self._clock.now()
         return await self._store.write(lambda tx: self._uncertain(tx, house, tx.sending(), now))
 
-    async def hold_back(self, since: datetime) -> int:
-        """What was due before `since` may have been sent by a later life of this database; look before sending.
-
-        The reference is made of what is sent to whom, so that life's SMS is recognised. How many there were.
-        """
-        house, now = self._house.value, self._clock.now()
-
-        def hold(tx: Transaction) -> int:
-            rows = [row for row in tx.claimable(now, _HELD_AT_ONCE) if row.created_at <= since]
-            incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
-            installation, held = tx.meta("installation") or "", 0
-            for row in rows:
-                ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
-                if ready.state is State.PLANNED:
-                    reason = "the database was not in use for a while, perhaps restored"
-                    ready = _lost(_leaving(ready, installation, now), reason, since)
-                    held += 1
-                tx.save_notification(ready, row)
-                self._tell(tx, house, ready, now)
-            return held
-
-        return await self._store.write(hold)
-
     def _uncertain(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> int:
         for row in rows:
             lost = _lost(row, "we stopped while it was being sent", now)
@@ -226,10 +202,13 @@ class Outbox:
 
     # --- while an answer is lost ---------------------------------------------------------------------
 
-    async def looked(self, looked_for: Notification, listed: Sequence[ListedMessage]) -> None:
-        """One look was answered: `listed` is what the gateway has of this row, the best match first."""
+    async def looked(self, looked_for: Notification, listed: Sequence[ListedMessage]) -> bool:
+        """One look was answered: `listed` is what the gateway has of this row, the best match first.
+
+        Whether it was found. A row that is about to be sent may be looked for too; not found, it stays so.
+        """
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: self._looked(tx, house, looked_for, listed, now))
+        return await self._store.write(lambda tx: self._looked(tx, house, looked_for, listed, now))
 
     def _looked(
         self,
@@ -238,15 +217,17 @@ class Outbox:
         looked_for: Notification,
         listed: Sequence[ListedMessage],
         now: datetime,
-    ) -> None:
+    ) -> bool:
         row = tx.notification(looked_for.id)
-        if row is None or row.state is not State.UNCERTAIN or row.attempt != looked_for.attempt:
-            return
+        if row is None or row.state is not looked_for.state or row.attempt != looked_for.attempt:
+            return False
         others = tx.by_message_id([sms.id for sms in listed])
         mine = [sms for sms in listed if sms.id not in others]
+        if not mine and row.state is State.SENDING:
+            return False
         changed = _found(row, mine[0], now) if mine else self._not_found(tx, row, now)
         if not tx.save_notification(changed, row):
-            return
+            return False
         if len(mine) > 1:
             self._report_duplicates(tx, house, row, mine[1:], now)
         if changed.state is State.SUBMITTED:
@@ -256,6 +237,7 @@ class Outbox:
         self._count(row, changed, now)
         self._tell(tx, house, changed, now)
         tx.wake("sender", "tracker")
+        return bool(mine)
 
     def _not_found(self, tx: Transaction, row: Notification, now: datetime) -> Notification:
         """Not listed so far; after the last look a page goes out once more and a typed SMS asks."""
@@ -542,6 +524,7 @@ def _found(row: Notification, sms: ListedMessage, now: datetime) -> Notification
         message_id=sms.id,
         campaign_id=sms.campaign_id,
         next_poll_at=now,
+        lease_until=None,
         next_look_at=None,
         asked_at=None,
         reason=None,

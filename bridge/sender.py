@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from bridge.clock import Clock
@@ -18,7 +19,10 @@ _TOO_MANY_LOST = 5
 
 
 class Sender:
-    """Sends what is due. `on_free` is called when a slot is free again."""
+    """Sends what is due. `on_free` is called when a slot is free again.
+
+    `sent_before` is asked of each row that was claimed: whether an earlier life sent it, and it is recorded so.
+    """
 
     name = "sender"
 
@@ -33,6 +37,7 @@ class Sender:
         self._stopping = False
         self.in_flight: set[asyncio.Task[None]] = set()
         self.on_free = _nobody
+        self.sent_before: Callable[[Notification], Awaitable[bool]] = _never
 
     async def run(self) -> None:
         """Until nothing is due or every slot is taken."""
@@ -66,6 +71,8 @@ class Sender:
 
     async def _send(self, row: Notification) -> None:
         try:
+            if await self.sent_before(row):
+                return
             outcome = await self._asked(row)
         finally:
             # Free before its answer is on disk: the next claim shares the answer's commit, or fails with it.
@@ -118,6 +125,11 @@ class Sender:
         if not task.cancelled() and (error := task.exception()):
             # The row stays `sending` until its lease runs out, and is uncertain then.
             log.error("a send could not be recorded", exc_info=error)
+
+
+async def _never(_: Notification) -> bool:
+    """What there is to know of earlier lives until somebody doubts them."""
+    return False
 
 
 def _nobody() -> None:

@@ -61,6 +61,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.POSTPONED: State.PLANNED,
         Event.CANCELLED: State.CANCELLED,  # it did not leave, and nobody wants it any more
         Event.LOST: State.UNCERTAIN,
+        Event.FOUND: State.SUBMITTED,  # looked for before it was sent: an earlier life had sent it
     },
     State.UNCERTAIN: {
         Event.SUBMITTED: State.SUBMITTED,  # the answer came after all, late; the next three likewise

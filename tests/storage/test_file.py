@@ -129,7 +129,7 @@ async def test_a_second_process_is_refused_until_the_first_is_gone(file: Path) -
 def test_what_is_no_database_is_named_and_left_alone(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("dear diary, " * 100)
-    with pytest.raises(NotStored, match=r"bridge\.db: cannot open this database: .*not a database"):
+    with pytest.raises(NotStored, match=r"bridge\.db: this database is damaged \(file is not a database\)"):
         asyncio.run(opened(file))
     assert file.read_text().startswith("dear diary")
 

@@ -25,6 +25,7 @@ from bridge.ports import Live, NotStored, Store, TelegramUpdate
 log = logging.getLogger(__name__)
 
 _BATCH = 100
+_HIGHEST_ID = 2**63 - 1  # that a database numbers rows with
 _MENU_LINE = 100  # characters that fit on a phone
 
 
@@ -81,7 +82,7 @@ class TelegramBot:
             update_id = json.loads(body)["update_id"]
         except (ValueError, TypeError, KeyError, RecursionError):
             return 400
-        if not isinstance(update_id, int):
+        if not isinstance(update_id, int) or isinstance(update_id, bool) or not 0 <= update_id <= _HIGHEST_ID:
             return 400
         try:
             await self._dispatcher.receive_updates([TelegramUpdate(self._bot.id, update_id, self._clock.now(), body)])

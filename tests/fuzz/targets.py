@@ -320,7 +320,12 @@ def _updates() -> list[bytes]:
     replied = {**message, "text": "/id", "reply_to_message": {**message, "text": "the disk is full"}}
     moved = {"message_id": 6, "date": 0, "chat": {"id": -1001, "type": "group"}, "migrate_to_chat_id": -1007}
     pressed = {"id": "1", "from": user, "chat_instance": "1", "data": "q:8:abc:y", "message": message}
-    kinds: list[dict[str, Any]] = [{"message": message}, {"edited_message": message}, {"callback_query": pressed}, {"message": replied}]
+    kinds: list[dict[str, Any]] = [
+        {"message": message},
+        {"edited_message": message},
+        {"callback_query": pressed},
+        {"message": replied},
+    ]
     kinds += [{"message": moved}, {"message": {**message, "text": "/status 7"}}, {"poll": {"id": "1"}}]
     return [json.dumps({"update_id": number, **kind}).encode() for number, kind in enumerate(kinds)]
 

@@ -6,7 +6,7 @@ A text larger than a whole window is the one exception that the limits make: it 
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -115,7 +115,7 @@ class Traffic(RuleBasedStateMachine):
         self.loop.close()
 
     def do(self, what: Awaitable[T]) -> T:
-        return self.loop.run_until_complete(cast("Any", what))
+        return self.loop.run_until_complete(cast("Coroutine[Any, Any, T]", what))
 
     @property
     def limits(self) -> Limits:

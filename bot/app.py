@@ -28,6 +28,7 @@ from bridge.ports import Live, NotStored, Store, TelegramUpdate
 log = logging.getLogger(__name__)
 
 _BATCH = 100
+_HIGHEST_ID = 2**63 - 1  # that a database numbers rows with
 _MENU_LINE = 100  # characters that fit on a phone
 _FLOOD = "flood"
 _FLOOD_AFTER = 45.0  # seconds: one wait is rarely longer, and rings nobody
@@ -186,11 +187,13 @@ class TelegramBot:
 
 
 def _number_of(body: bytes) -> int | None:
+    """The update's own number, if it has one that can be kept."""
     try:
         number = json.loads(body)["update_id"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return number if isinstance(number, int) else None
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    return number if whole and 0 <= number <= _HIGHEST_ID else None
 
 
 def _router(commands: Commands, buttons: Buttons) -> aiogram.Dispatcher:

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote_plus
@@ -445,7 +446,7 @@ class Mobizon:
             return timedelta(seconds=min(max(seconds, 0), _LONGEST_PAUSE.total_seconds()))
         try:
             until = parsedate_to_datetime(retry_after)
-        except ValueError:
+        except (ValueError, OverflowError):  # a year of twenty digits is the latter
             return None
         return min(max(_aware(until) - self._clock.now(), timedelta(0)), _LONGEST_PAUSE)
 
@@ -481,7 +482,9 @@ class Mobizon:
                 field = next((name for name in complaints if name != "from" and name in _FIELDS), None)
                 if field is not None:
                     return Refused(f"{field}: {self._words(complaints[field])}", code, field)
-                named = "; ".join(f"{name}: {self._words(said)}" for name, said in complaints.items())
+                named = "; ".join(
+                    self._words(f"{name}: {said}") for name, said in list(complaints.items())[:_COMPLAINTS]
+                )
                 return Unreachable(named or reason, code, needs_operator=True, advice=_ADVICE[code])
             case _:
                 return Lost(reason, code)
@@ -643,18 +646,30 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+_LOOKED_AT = 1000  # values of an answer; what they complain of stands in the first few
+_COMPLAINTS = 5  # that a card has room for
+_LONGEST_NAME = 100
+_LONGEST_URL = 2000
+
+
 def _leaves(data: Any) -> Iterator[tuple[str, str]]:
-    """Every text in there, with the dotted path of names that leads to it."""
-    pending = deque([("", data)])
+    """The texts in there, with the dotted path of names that leads to each; of what is endless, only the beginning."""
+    pending, room = deque([("", data)]), _LOOKED_AT
     while pending:
         path, value = pending.popleft()
+        inner: list[tuple[str, Any]] = []
         match value:
             case dict():
-                pending.extend((f"{path}.{name}", inner) for name, inner in value.items())
+                # The end of a path says most, and paths must not grow with every level.
+                inner = [
+                    (f"{path[-_LONGEST_NAME:]}.{name[:_LONGEST_NAME]}", v) for name, v in islice(value.items(), room)
+                ]
             case list():
-                pending.extend((path, inner) for inner in value)
+                inner = [(path, v) for v in value[:room]]
             case _ if text := _text(value):
                 yield path, text
+        pending.extend(inner)
+        room -= len(inner)
 
 
 def _complaints(data: Any) -> dict[str, str]:
@@ -670,7 +685,8 @@ def _complaints(data: Any) -> dict[str, str]:
 def _host(data: Any) -> str | None:
     """The first host name in there. It is only shown: going where an answer points would give our key away."""
     for _, text in _leaves(data):
-        host = re.search(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+", text.lower())
+        # A word is tried once, from its own beginning: sought anywhere, a long one would take its length squared.
+        host = re.search(r"(?<![a-z0-9-])[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}", text[:_LONGEST_URL].lower())
         if host:
             return host.group()
     return None

@@ -139,7 +139,7 @@ class Outbox:
             case Submitted():
                 changed = _submitted(tx, row, outcome, now)
             case Refused(reason):
-                changed = row.becomes(Event.REFUSED, ended_at=now, reason=reason)
+                changed = row.becomes(Event.REFUSED, ended_at=now, reason=reason, claimed_at=None)
             case Unreachable():
                 changed = self._not_sent(tx, row, outcome, now)
             case Lost(reason):
@@ -168,7 +168,7 @@ class Outbox:
         """It did not reach the gateway: back to planned, if anybody still wants it."""
         incident = tx.incident(row.incident_id) if row.incident_id is not None else None
         if row.is_page and (unwanted := _unwanted(row, incident, now)):
-            return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
+            return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted, claimed_at=None)
         failures = row.failures + 1
         again = next_attempt(failures, now)
         if outcome.needs_operator:

@@ -240,9 +240,9 @@ poll_now: Update = (
     .values(next_poll_at=case((submitted, _now), else_=notification.c.next_poll_at))
 )
 by_message_id: Select[Any] = select(notification).where(notification.c.message_id.in_(_listed("message_ids")))
-# What counts against the limits: claimed, and neither refused nor known not to have left.
+# What counts against the limits: what was claimed and is not known to have stayed here, whatever became of it then.
+# Who learns that it stayed takes `claimed_at` away.
 _reserved = and_(
-    notification.c.state.in_([State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
     notification.c.number.is_not(None),
     notification.c.segments.is_not(None),
 )

@@ -16,7 +16,7 @@ from aiogram.exceptions import TelegramAPIError
 from aiogram.types import Message, ReplyParameters
 
 from bot.access import Known, Nobody, Stranger, speaker
-from bot.cards import Rendered, clip, history_line, length, render, spoken, stamp, with_timeline
+from bot.cards import Rendered, clip, history_line, render, spoken, stamp, with_timeline
 from bot.chat import NO_PREVIEW, keyboard
 from bridge.clock import Clock
 from bridge.dispatcher import Asker, Denied, Dispatcher, SmsRequest
@@ -24,6 +24,7 @@ from bridge.domain.house import House, Role
 from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
 from bridge.inquiries import EVERYTHING, Inquiries, Money, Scope
 from bridge.ports import Live, NoteView, Place, QuestionView, Store
+from bridge.texts import length
 
 log = logging.getLogger(__name__)
 

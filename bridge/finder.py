@@ -71,11 +71,19 @@ class Finder:
 
     async def _listed(self, row: Notification) -> list[ListedMessage] | None:
         """What the gateway lists to this number around that hour; None when it cannot be asked."""
+        error = self._gateway.ahead
+        found = await self._to_the_number(row, error)
+        if abs(self._gateway.ahead - error) > _AROUND / 3:  # we asked for other days than we meant
+            found = await self._to_the_number(row, self._gateway.ahead)
+        return found
+
+    async def _to_the_number(self, row: Notification, error: timedelta) -> list[ListedMessage] | None:
+        """As above, where our clock is so far ahead of the gateway's."""
         assert row.number is not None and row.lost_at is not None
         criteria: Mapping[str, str] = {
             "to": row.number.digits,
-            "campaignCreateTsFrom": (row.lost_at - _AROUND).strftime(_TIME),
-            "campaignCreateTsTo": (self._clock.now() + _AROUND).strftime(_TIME),
+            "campaignCreateTsFrom": (row.lost_at - error - _AROUND).strftime(_TIME),
+            "campaignCreateTsTo": (self._clock.now() - error + _AROUND).strftime(_TIME),
         }
         found: list[ListedMessage] = []
         for page in range(_MOST_PAGES):

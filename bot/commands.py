@@ -15,15 +15,17 @@ from aiogram.methods import SendMessage
 from aiogram.types import Message, ReplyParameters
 
 from bot.access import Known, Nobody, Stranger, speaker
-from bot.cards import Rendered, clip, history_line, length, render, spoken, stamp, with_timeline
+from bot.cards import Rendered, clip, history_line, render, spoken, stamp, with_timeline
 from bot.chat import NO_PREVIEW, keyboard
 from bot.voice import Words
 from bridge.clock import Clock
 from bridge.dispatcher import Asker, Denied, Dispatcher, SmsRequest
 from bridge.domain.house import House, Role
 from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
+from bridge.domain.wall import instants, next_reading
 from bridge.inquiries import EVERYTHING, Inquiries, Money, Scope
 from bridge.ports import Live, NoteView, Place, QuestionView, Store
+from bridge.texts import length
 
 log = logging.getLogger(__name__)
 
@@ -99,14 +101,11 @@ def read_at(written: str, zone: ZoneInfo, now: datetime) -> datetime:
     try:
         if "T" in written.upper():
             moment = datetime.fromisoformat(written)
-            at = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+            meant = [moment.astimezone(UTC)] if moment.tzinfo else instants(moment.date(), moment.time(), zone)
+            at = next((at for at in meant if at > now), meant[-1])
         else:
-            today = now.astimezone(zone).date()
-            clock_time = time.fromisoformat(written if len(written.partition(":")[0]) == 2 else f"0{written}")
-            at = datetime.combine(today, clock_time.replace(tzinfo=None), zone)
-            if at.astimezone(UTC) <= now:
-                at = datetime.combine(today + timedelta(days=1), clock_time.replace(tzinfo=None), zone)
-        at = at.astimezone(UTC)
+            reading = time.fromisoformat(written if len(written.partition(":")[0]) == 2 else f"0{written}")
+            at = next_reading(reading.replace(tzinfo=None), zone, now)
     except (ValueError, OverflowError):
         raise Misread(f"at={clip(written, 40)} is not a time; write at=18:00 or at=2026-11-23T18:00") from None
     if at <= now:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bridge import __version__, doubt, heartbeat
 from bridge.caretaker import LAST_ALIVE, Caretaker
-from bridge.clock import Clock, SystemClock
+from bridge.clock import Clock, SteadyClock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
 from bridge.dispatcher import Dispatcher
 from bridge.domain.alert import Report
@@ -35,8 +35,10 @@ from bridge.retention import Retention
 from bridge.sender import Sender
 from bridge.sources import parse
 from bridge.ticker import Tick, Ticker
+from bridge.timekeeper import Timekeeper
 from bridge.timers import Timers
 from bridge.tracker import Tracker
+from bridge.watchdog import notify_systemd, watching
 from bridge.web.app import build_apps
 from storage import SqliteStore, open_store
 
@@ -57,6 +59,7 @@ _EVERY = {
     "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
     "files": timedelta(seconds=10),
+    "timekeeper": timedelta(seconds=1),
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
@@ -143,10 +146,10 @@ class Bridge:
 
 
 @asynccontextmanager
-async def build(config: Config, clock: Clock, config_file: Path | None = None) -> AsyncIterator[Bridge]:
+async def build(config: Config, machine: Clock, config_file: Path | None = None) -> AsyncIterator[Bridge]:
     """Open the store, connect the edges, listen. Webhooks are taken from the first moment on."""
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
+        metrics, clock = Metrics(), SteadyClock(machine)
         live, house = Live(config), Live(config.house)
         store = await stack.enter_async_context(open_store(config.storage.path))
         await _begin_life(stack, store, clock)
@@ -154,6 +157,8 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
         await dispatcher.follow_moves(config.house)
+        timekeeper = Timekeeper(store, clock, house)
+        await timekeeper.catch_up()
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
         await _distrust_a_gap(store, dispatcher, clock)
@@ -174,6 +179,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
         await doubted.recall()
         bridge.sender.sent_before = doubted.sent_before
         bridge.ticks += [
+            timekeeper,
             Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
             Finder(store, outbox, gateway, clock),
@@ -220,12 +226,13 @@ async def run(config_file: Path) -> None:
     Raises ConfigError before anything starts, and NotStored when the disk failed the database: whoever started us
     starts us again.
     """
-    config = load_config(config_file)
+    config, clock = load_config(config_file), SystemClock()
     loop, stopping, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
+    async with watching(clock, notify_systemd), build(config, clock, config_file) as bridge, beating(bridge):
+        notify_systemd(b"READY=1")
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
         examined = asyncio.create_task(bridge.store.examine(), name="examine")
         stop = asyncio.create_task(stopping.wait())
@@ -239,6 +246,7 @@ async def run(config_file: Path) -> None:
             again.cancel()
         examined.cancel()
         await asyncio.wait({examined})
+        notify_systemd(b"STOPPING=1")
         log.info("stopping: what is on the wire is finished first")
     if ruined.done() and not stop.done():
         raise NotStored(bridge.store.ruin)

@@ -7,6 +7,7 @@ exact text and number among ids that we do not know. One look is a few pages of 
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import count
 
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
@@ -19,7 +20,6 @@ log = logging.getLogger(__name__)
 
 _A_ROUND = 20
 _PAGE = 100
-_MOST_PAGES = 50  # of SMS to one number in those days; what is not read would count as not there
 _AROUND = timedelta(hours=36)  # the list's clock has no zone, and without a range it leaves old SMS out
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -81,21 +81,37 @@ class Finder:
 async def listed_to(
     gateway: SmsGateway, number: PhoneNumber, since: datetime, now: datetime
 ) -> list[ListedMessage] | None:
-    """What the gateway lists to this number around those hours; None when it cannot be asked."""
+    """What the gateway lists to this number around those hours, all of it; None when it cannot be asked."""
+    error = gateway.ahead
+    found = await listed_between(gateway, number, since - error, now - error)
+    if abs(gateway.ahead - error) > _AROUND / 3:  # we asked for other days than we meant
+        found = await listed_between(gateway, number, since - gateway.ahead, now - gateway.ahead)
+    return found
+
+
+async def listed_between(
+    gateway: SmsGateway, number: PhoneNumber, since: datetime, until: datetime
+) -> list[ListedMessage] | None:
+    """As above, the hours as the gateway's clock reads them."""
     criteria: Mapping[str, str] = {
         "to": number.digits,
         "campaignCreateTsFrom": (since - _AROUND).strftime(_TIME),
-        "campaignCreateTsTo": (now + _AROUND).strftime(_TIME),
+        "campaignCreateTsTo": (until + _AROUND).strftime(_TIME),
     }
-    found: list[ListedMessage] = []
-    for page in range(_MOST_PAGES):
+    found: dict[str, ListedMessage] = {}
+    total = 0
+    for page in count():
         answer = await gateway.messages(MessageQuery(criteria, page=page, page_size=_PAGE, sort={"campaignId": "DESC"}))
         if not isinstance(answer, MessagePage):
             return None
-        found += answer.items
-        if not answer.items or len(found) >= answer.total:
+        before, grew = len(found), answer.total > total
+        total = answer.total
+        found |= {sms.id: sms for sms in answer.items}  # what comes meanwhile pushes some onto the next page as well
+        if not answer.items or len(found) >= total:
             break
-    return [sms for sms in found if _digits(sms.to) == number.digits]  # the criterion is a substring
+        if len(found) == before and not grew:
+            return None  # the same page again, and more is said to follow: that is no answer
+    return [sms for sms in found.values() if _digits(sms.to) == number.digits]  # the criterion is a substring
 
 
 def by_reference(listed: Iterable[ListedMessage], known: Mapping[str, int]) -> list[ListedMessage]:

@@ -164,7 +164,7 @@ class _Fence:
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         if event != "http11.send_request_headers.started":
             return
-        if self.abandoned or (self._not_after is not None and self._clock.monotonic() > self._not_after):
+        if self.abandoned or (self._not_after is not None and self._clock.elapsed() > self._not_after):
             raise _TooLate
         self.begun = True
 
@@ -222,6 +222,7 @@ class Mobizon:
         self._hidden = _HideKeys()
         self._hidden.hide(self._key)
         self._requests: set[asyncio.Task[_Answer | Unreachable | Lost]] = set()
+        self.ahead = timedelta(0)
 
     async def __aenter__(self) -> Self:
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -432,6 +433,8 @@ class Mobizon:
             envelope = None
         code = _whole(envelope.get("code")) if isinstance(envelope, dict) else None
         patience = self._patience(headers.get("Retry-After"))
+        if their_now := _date(headers.get("Date")):
+            self.ahead = self._clock.now() - their_now
         if status == 429 and code != 0:
             return Unreachable("Mobizon asks for patience (HTTP 429)", code, wait=patience or _THROTTLE_PAUSE)
         if code is None:
@@ -444,11 +447,8 @@ class Mobizon:
         seconds = _whole(retry_after)
         if seconds is not None:
             return timedelta(seconds=min(max(seconds, 0), _LONGEST_PAUSE.total_seconds()))
-        try:
-            until = parsedate_to_datetime(retry_after)
-        except (ValueError, OverflowError):  # a year of twenty digits is the latter
-            return None
-        return min(max(_aware(until) - self._clock.now(), timedelta(0)), _LONGEST_PAUSE)
+        until = _date(retry_after)
+        return min(max(until - self._clock.now(), timedelta(0)), _LONGEST_PAUSE) if until else None
 
     def _submitted(self, answer: _Answer | Unreachable | Lost) -> SendOutcome:
         if not isinstance(answer, _Answer) or answer.code != 0:
@@ -642,7 +642,11 @@ def _money(value: Any) -> Decimal | None:
     return amount if amount.is_finite() else None
 
 
-def _aware(moment: datetime) -> datetime:
+def _date(header: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except (ValueError, OverflowError):  # a year of twenty digits is the latter
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

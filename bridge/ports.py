@@ -170,8 +170,13 @@ class MessagePage:
 class SmsGateway(Protocol):
     """Who carries our SMS. Outcomes are values: no method raises for what a gateway may do."""
 
+    @property
+    def ahead(self) -> timedelta:
+        """How far our clock was ahead of the gateway's when it last said the hour; zero before that."""
+        ...
+
     async def send(self, outgoing: Outgoing, *, not_after: float | None = None) -> SendOutcome:
-        """Hand one SMS over, once. After `not_after` (monotonic) not a byte leaves: Unreachable."""
+        """Hand one SMS over, once. After `not_after` (the clock's `elapsed`) not a byte leaves: Unreachable."""
         ...
 
     async def statuses(self, message_ids: Sequence[str]) -> Statuses | Failure:
@@ -669,6 +674,13 @@ class Transaction(Protocol):
         ...
 
     def timers_due(self, now: datetime, limit: int) -> list[Timer]: ...
+    def move_waits(self, by: timedelta, claimed_after: datetime) -> None:
+        """The clock was set: whatever waits by our own choice waits as long as before.
+
+        Times that a person named, and what is over, stay; but what was claimed after `claimed_after` moves whole,
+        because the limits count it.
+        """
+        ...
 
     def next_due(self) -> dict[str, datetime]:
         """Per tick ("sender", "finder", "tracker" …), the earliest due time still ahead or missed."""

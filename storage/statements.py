@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Delete,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
@@ -434,6 +436,38 @@ drop_timer: Delete = delete(timer).where(
 )
 timers_due: Select[Any] = (
     select(timer).where(timer.c.due_at <= _now).order_by(timer.c.due_at, timer.c.kind, timer.c.subject).limit(_limit)
+)
+
+_by: BindParameter[int] = bindparam("by", type_=BigInteger())
+
+
+def _moved(table: Table, *names: str) -> dict[str, ColumnElement[Any]]:
+    return {name: type_coerce(table.c[name], BigInteger) + _by for name in names}
+
+
+# All that says when something was or will be, but for `gateway_defer`, which a person named: so every span between
+# two of them stays what it was.
+_instants = (
+    *("due_at", "created_at", "expires_at", "lease_until", "claimed_at", "lost_at", "next_look_at", "asked_at"),
+    *("submitted_at", "status_at", "next_poll_at", "ended_at"),
+)
+# Deferred by whoever typed it, and not tried yet: due at an hour on the wall.
+_named_by_a_person = and_(
+    notification.c.incident_id.is_(None),
+    notification.c.attempt == literal(0),
+    notification.c.reason.is_(None),
+    notification.c.due_at > notification.c.created_at,
+)
+# The clock was set.
+move_waits: tuple[Update, ...] = (
+    update(notification).where(not_final, ~_named_by_a_person).values(_moved(notification, *_instants)),
+    update(notification)
+    .where(~not_final, notification.c.claimed_at > bindparam("claimed_after", type_=Instant()))
+    .values(_moved(notification, *_instants)),
+    update(card).where(card_behind).values(_moved(card, "changed_at", "retry_at")),
+    update(question).where(question.c.answer.is_(None)).values(_moved(question, "expires_at")),
+    update(timer).values(_moved(timer, "due_at")),
+    update(trouble).where(trouble_open).values(_moved(trouble, "seen_at")),
 )
 
 

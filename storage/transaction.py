@@ -342,6 +342,10 @@ class SqlTransaction:
     def timers_due(self, now: datetime, limit: int) -> list[Timer]:
         return self._all(Timer, sql.timers_due, now=now, limit=limit)
 
+    def move_waits(self, by: timedelta, claimed_after: datetime) -> None:
+        for statement in sql.move_waits:
+            self._run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
+
     def next_due(self) -> dict[str, datetime]:
         planned, leased, finder, tracker, reporter, timers = self._run(sql.next_due).one()
         sender = min((at for at in (planned, leased) if at), default=None)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from functools import partial
 from heapq import heappop, heappush
 from types import TracebackType
@@ -180,6 +181,7 @@ class SimulatedMobizon:
         self.list_window = timedelta(days=1)  # what List looks back without being told; the real one is not known
         self.throttle: tuple[int, timedelta] | None = None  # so many calls of one method in so long, else code 30
         self.latency = 0.0  # seconds of the clock before each answer
+        self.away = timedelta(0)  # from the clock: when that is set, Mobizon's goes on
         self.sent: list[SimulatedSms] = []
         self.requests: list[SeenRequest] = []
         self.held = 0
@@ -338,12 +340,12 @@ class SimulatedMobizon:
         parameters = dict(await _parameters(request))
         shown = {name: value for name, value in parameters.items() if name != "apiKey"}
         key_in = "query" if "apiKey" in request.query else "body" if "apiKey" in parameters else ""
-        self.requests.append(SeenRequest(self._clock.now(), method, key_in, shown))
+        self.requests.append(SeenRequest(self._now(), method, key_in, shown))
         async with self._news:
             self._news.notify_all()
         fault = self._fault(method)
         if fault.late is not None:
-            self._later.append((self._clock.now() + fault.late, parameters))
+            self._later.append((self._now() + fault.late, parameters))
         answer = self._answer(method, parameters) if fault.carries_out else b""
         if fault.holds:
             answered = await self._hold()
@@ -359,7 +361,11 @@ class SimulatedMobizon:
         body = answer if fault.body is None else fault.body
         response = web.Response(status=fault.status, body=body, headers=fault.headers)
         response.headers.setdefault("Content-Type", "application/json; charset=utf-8")
+        response.headers.setdefault("Date", format_datetime(self._now(), usegmt=True))
         return response
+
+    def _now(self) -> datetime:
+        return self._clock.now() + self.away
 
     async def _hold(self) -> bool:
         if self._release is None:
@@ -435,7 +441,7 @@ class SimulatedMobizon:
         if self.throttle is None:
             return
         most, period = self.throttle
-        now, calls = self._clock.now(), self._calls.setdefault(method, deque())
+        now, calls = self._now(), self._calls.setdefault(method, deque())
         while calls and calls[0] <= now - period:
             calls.popleft()
         if len(calls) >= most:
@@ -445,7 +451,7 @@ class SimulatedMobizon:
     # --- the methods
 
     def _send(self, parameters: Mapping[str, str]) -> Mapping[str, Any]:
-        now = self._clock.now()
+        now = self._now()
         params = {name[7:-1]: value for name, value in parameters.items() if name.startswith("params[")}
         wrong: dict[str, Any] = {}
         number = _number(parameters.get("recipient", ""))
@@ -519,7 +525,7 @@ class SimulatedMobizon:
     def _list(self, parameters: Mapping[str, str]) -> Mapping[str, Any]:
         criteria = {hit[1]: value for name, value in parameters.items() if (hit := _CRITERION.fullmatch(name))}
         campaigns = _many(parameters, "criteria[campaignIds]")[:100]
-        now = self._clock.now()
+        now = self._now()
         found = [sms for sms in self.sent if sms.created_at <= now - self.list_lag]
         if campaigns:
             found = [sms for sms in found if sms.campaign_id in campaigns]
@@ -627,7 +633,7 @@ class SimulatedMobizon:
 
     def settle(self) -> datetime:
         """Let everything happen that is due by now, in the order of time; returns now."""
-        now = self._clock.now()
+        now = self._now()
         for late in [late for late in self._later if late[0] <= now]:
             self._later.remove(late)
             with suppress(Refusal):
@@ -668,7 +674,7 @@ class SimulatedMobizon:
             upcoming = [late[0] for late in self._later] + [due[0] for due in self._due[:1]]
             waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._moved.wait())]
             if upcoming:
-                pause = (min(upcoming) - self._clock.now()).total_seconds()
+                pause = (min(upcoming) - self._now()).total_seconds()
                 waits.append(asyncio.create_task(self._clock.wait(max(pause, 0))))
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -678,7 +684,7 @@ class SimulatedMobizon:
 
     def _tell(self, what: str, sms: SimulatedSms, at: datetime | None = None) -> None:
         if self._on_event is not None:
-            self._on_event(Happening(at or self._clock.now(), what, sms))
+            self._on_event(Happening(at or self._now(), what, sms))
 
     def _write_time(self, moment: datetime | None) -> str | None:
         return None if moment is None else moment.astimezone(self._zone).strftime(_TIME)

@@ -467,7 +467,7 @@ class Kills:
             rows = await town.bridge.store.read(lambda tx: tx.find_notifications(limit=1000))
             for row in rows:
                 if row.state is State.UNCERTAIN and row.asked_at is not None:
-                    await town.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, again=True)
+                    await town.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, AIGERIM, again=True)
             # What is over while its SMS is being looked for is rightly not sent again: so that comes last.
             await self._ask(town, {mark for mark in untaken if int(mark[1:]) >= RESOLVED})
             await town.advance(minutes=2)

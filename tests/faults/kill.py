@@ -219,12 +219,12 @@ class Nursery:
 
 
 @asynccontextmanager
-async def a_nursery(tree: Path, port: int) -> AsyncIterator[Nursery]:
+async def a_nursery(tree: Path, port: int, **environment: str) -> AsyncIterator[Nursery]:
     """`tree` is the source tree whose bridge lives."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _NURSERY),
         cwd=tree,
-        env={**os.environ, "LOG_LEVEL": "ERROR", "PYTHONPATH": str(tree)},
+        env={**os.environ, "LOG_LEVEL": "ERROR", "PYTHONPATH": str(tree), **environment},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -337,3 +337,32 @@ async def test_every_instant_is_read_back_exactly(store: Store, at: datetime) ->
 async def test_a_time_without_a_zone_is_refused(store: Store) -> None:
     with pytest.raises(Exception, match="naive"):
         await store.write(lambda tx: tx.set_timer(Timer("t", "1", NOW.replace(tzinfo=None))))
+
+
+async def test_a_clock_that_was_set_moves_what_waits_by_our_own_choice(store: Store) -> None:
+    named = typed(1, due_at=NOW + HOUR, expires_at=NOW + 25 * HOUR)
+    retried = replace(named, id=2, attempt=1, failures=1)
+    limited = replace(named, id=3, reason="a limit is reached")
+    step = page(4, 40, due_at=NOW + HOUR, gateway_defer=NOW)
+    lost = replace(
+        claimed(typed(5)), state=State.UNCERTAIN, lost_at=NOW, next_look_at=NOW + SECOND, asked_at=NOW, lease_until=None
+    )
+    ended = replace(submitted(claimed(typed(6)), "m6"), state=State.DELIVERED, claimed_at=NOW - 2 * HOUR, ended_at=NOW)
+    lately = replace(submitted(claimed(typed(7)), "m7"), state=State.DELIVERED, claimed_at=NOW, ended_at=NOW + MINUTE)
+    rows = [named, retried, limited, step, claimed(typed(8)), lost, submitted(claimed(typed(9)), "m9"), ended, lately]
+    await keep(store, *rows)
+    await store.write(lambda tx: tx.set_timer(Timer("question", "1", NOW)))
+    await store.write(lambda tx: tx.move_waits(-HOUR, claimed_after=NOW - HOUR))
+
+    async def moved(row: Notification) -> set[timedelta]:
+        now = await store.read(lambda tx: tx.notification(row.id))
+        assert now is not None
+        instants = [name for name, kind in get_type_hints(Notification).items() if datetime in (kind, *get_args(kind))]
+        spans = {name: getattr(now, name) - at for name in instants if (at := getattr(row, name)) is not None}
+        assert spans.pop("gateway_defer", timedelta(0)) == timedelta(0)
+        return set(spans.values())
+
+    stays = {row.id for row in rows if await moved(row) == {timedelta(0)}}
+    goes = {row.id for row in rows if await moved(row) == {-HOUR}}
+    assert (stays, goes) == ({1, 6}, {2, 3, 4, 5, 7, 8, 9})
+    assert await store.read(lambda tx: tx.timers_due(NOW - HOUR, 9)) == [Timer("question", "1", NOW - HOUR)]

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from bridge.domain.notification import Priority, State
 from bridge.ports import CardKind, ReceiptState
@@ -403,9 +403,7 @@ timeline_of: Select[Any] = (
 # --- Telegram ------------------------------------------------------------------------------------------
 
 # Telegram brings an update until it has heard that we have it; one id is kept once.
-keep_updates: ReturningInsert[int] = (
-    upserting(telegram_update).on_conflict_do_nothing().returning(telegram_update.c.update_id)
-)
+keep_updates: Insert = upserting(telegram_update).on_conflict_do_nothing()
 updates_waiting: Select[Any] = (
     select(telegram_update.c.bot_id, telegram_update.c.update_id, telegram_update.c.received_at, telegram_update.c.body)
     .where(update_waiting)

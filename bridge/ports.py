@@ -614,7 +614,8 @@ class Transaction(Protocol):
         ...
 
     # cards and troubles
-    def add_card(self, card: Card) -> None:
+    def add_card(self, card: Card) -> None: ...
+    def add_cards(self, cards: Iterable[Card]) -> None:
         """One per (kind, subject, chat_id): an existing one is bumped instead."""
         ...
 

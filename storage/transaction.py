@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -246,7 +247,10 @@ class SqlTransaction:
     # cards and troubles
 
     def add_card(self, card: Card) -> None:
-        self._db.run(sql.add_card, **_card_values(card))
+        self.add_cards([card])
+
+    def add_cards(self, cards: Iterable[Card]) -> None:
+        self._db.many(sql.add_card, _CARD, map(_card_cells, cards))
 
     def bump_cards(self, kind: CardKind, subjects: Collection[int], now: datetime, *, urgent: bool = False) -> None:
         self._db.run(sql.bump_cards, card_kind=kind, subjects=subjects, now=now, at_once=urgent)
@@ -383,6 +387,8 @@ _NOTIFICATION = _Shape(tables.notification)
 _QUESTION = _Shape(tables.question)
 _TROUBLE = _Shape(tables.trouble)
 _RECEIPT = tuple(column.name for column in tables.receipt.c)[1:]  # the database gives the id
+_CARD = tuple(column.name for column in tables.card.c)[1:]
+_CARD_FIELDS = attrgetter(*(field.name for field in fields(Card)))
 _MOVED = (*_NOTIFICATION.names, "row_id", "was_state", "was_attempt")
 
 
@@ -397,24 +403,9 @@ def _by_source(groups: Collection[tuple[str, str]]) -> Iterable[tuple[str, list[
     return keys.items()
 
 
-def _card_values(card: Card) -> dict[str, Any]:
-    return {
-        "kind": card.kind,
-        "subject": card.subject,
-        "chat_id": card.place.chat_id,
-        "topic": card.place.topic,
-        "wanted": card.wanted,
-        "shown": card.shown,
-        "message_id": card.message_id,
-        "reply_to": card.reply_to,
-        "ring": card.ring,
-        "urgent": card.urgent,
-        "changed_at": card.changed_at,
-        "shown_at": card.shown_at,
-        "retry_at": card.retry_at,
-        "closed": card.closed,
-        "text": card.text,
-    }
+def _card_cells(card: Card) -> Row:
+    _, kind, subject, place, *rest = _CARD_FIELDS(card)
+    return (kind, subject, place.chat_id, place.topic, *rest)
 
 
 def _card(id_: int, kind: CardKind, subject: int, chat_id: int, topic: int | None, *rest: Any) -> Card:

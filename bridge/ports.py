@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from bridge.domain.incident import AlertRecord, Incident
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.throttle import Spent
@@ -521,6 +521,10 @@ class Transaction(Protocol):
         limit: int = 100,
     ) -> list[Incident]:
         """The newest first."""
+        ...
+
+    def incident_counts(self) -> dict[IncidentState, int]:
+        """How many are open, by state."""
         ...
 
     # the outbox

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from bridge.domain.incident import IncidentState
 from bridge.domain.notification import Priority, State
 from bridge.ports import CardKind, ReceiptState
 from storage.tables import (
@@ -145,6 +146,10 @@ alert_records: Select[Any] = (
     .order_by(alert.c.incident_id, alert.c.fingerprint)
 )
 save_alerts: Insert = _upsert(alert)
+
+incident_counts: Select[IncidentState, int] = (
+    select(incident.c.state, func.count().label("rows")).where(incident_open).group_by(incident.c.state)
+)
 
 
 def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limit: int) -> Select[Any]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table
 
-from bridge.domain.incident import AlertRecord, Incident
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.throttle import Spent
 from bridge.ports import (
@@ -135,6 +135,10 @@ class SqlTransaction:
     ) -> list[Incident]:
         wanted = sql.incidents(open_only=open_only, since=since, chat=chat, limit=limit)
         return self._all(Incident, wanted)
+
+    def incident_counts(self) -> dict[IncidentState, int]:
+        counted: dict[IncidentState, int] = dict(self._db.rows(sql.incident_counts))
+        return {state: counted.get(state, 0) for state in IncidentState if state is not IncidentState.RESOLVED}
 
     # the outbox
 

@@ -273,9 +273,17 @@ async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
             assert not due(NOW, 10)
         for now in (tx.leases_over, tx.spent, tx.oldest_due):
             assert not now(NOW)
-        tx.receipts_waiting(10), tx.updates_waiting(10), tx.sending(), tx.next_due(), tx.outbox_counts(), tx.incidents()
+        (
+            tx.receipts_waiting(10),
+            tx.updates_waiting(10),
+            tx.sending(),
+            tx.next_due(),
+            tx.outbox_counts(),
+            tx.incidents(),
+            tx.incident_counts(),
+        )
         tx.notifications_of([1]), tx.by_message_id(["m"]), tx.notification_by_cause("c"), tx.was_sent_to("+", None)
-        tx.cards_of(CardKind.SMS, 1), tx.card_at(1, 1), tx.open_trouble("disk", "")
+        tx.cards_of(CardKind.SMS, 1), tx.card_at(1, 1), tx.open_trouble("disk", ""), tx.incident_counts()
         connection.set_trace_callback(None)
         return [row[3] for statement in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
 

@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
@@ -177,19 +178,21 @@ class SqlTransaction:
         return self._all(Notification, sql.claimable, now=now, limit=limit)
 
     def save_notification(self, changed: Notification, was: Notification) -> bool:
-        return self._db.many(sql.save_notification, _MOVED, [_moved(changed, was)]) == 1
+        names, cells = _moved(changed, was)
+        return self._db.many(sql.save_notification, names, [cells]) == 1
 
     def save_notifications(self, pairs: Sequence[tuple[Notification, Notification]]) -> list[bool]:
-        rows = self._db.rows(sql.fences, ids=[was.id for _, was in pairs])
-        fences = {row_id: (state, attempt) for row_id, state, attempt in rows}
+        standing = self._db.rows(sql.fences, ids=[was.id for _, was in pairs])
+        fences = {row_id: (state, attempt) for row_id, state, attempt in standing}
         saved: list[bool] = []
         for changed, was in pairs:
             ours = fences.get(was.id) == (was.state, was.attempt)
             if ours:  # a second change of the same row, further down, starts from this one
                 fences[was.id] = (changed.state, changed.attempt)
             saved.append(ours)
-        ours_to_move = (_moved(*pair) for pair, ours in zip(pairs, saved, strict=True) if ours)
-        self._db.many(sql.save_notification, _MOVED, ours_to_move)
+        moved = [_moved(*pair) for pair, ours in zip(pairs, saved, strict=True) if ours]
+        for names, alike in groupby(moved, key=itemgetter(0)):  # in this order: one row may be moved twice
+            self._db.many(sql.save_notification, names, (cells for _, cells in alike))
         return saved
 
     def cancel_planned(self, incident_ids: Collection[int], reason: str, now: datetime) -> int:
@@ -393,11 +396,16 @@ _TROUBLE = _Shape(tables.trouble)
 _RECEIPT = tuple(column.name for column in tables.receipt.c)[1:]  # the database gives the id
 _CARD = tuple(column.name for column in tables.card.c)[1:]
 _CARD_FIELDS = attrgetter(*(field.name for field in fields(Card)))
-_MOVED = (*_NOTIFICATION.names, "row_id", "was_state", "was_attempt")
 
 
-def _moved(changed: Notification, was: Notification) -> Row:
-    return (*_NOTIFICATION.cells(changed), was.id, was.state, was.attempt)
+def _moved(changed: Notification, was: Notification) -> tuple[tuple[str, ...], Row]:
+    """The columns to set and their values: only what changed, for each index on any other is left alone then."""
+    new, old = _NOTIFICATION.cells(changed), _NOTIFICATION.cells(was)
+    names = [name for name, a, b in zip(_NOTIFICATION.names, new, old, strict=True) if a is not b and a != b]
+    cells = [a for a, b in zip(new, old, strict=True) if a is not b and a != b]
+    if not names:  # nothing to write, but whose row it is has to be told
+        names, cells = ["state"], [changed.state]
+    return (*names, "row_id", "was_state", "was_attempt"), (*cells, was.id, was.state, was.attempt)
 
 
 def _by_source(groups: Collection[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:

@@ -82,7 +82,7 @@ async def _inside() -> list[Row]:
 
 
 async def _start() -> Row:
-    """From the start of the process to `/ready`, on a database that has been in use for long."""
+    """From the start of the process to `/-/ready`, on a database that has been in use for long."""
     with tempfile.TemporaryDirectory(prefix="sms-bridge-bench-") as folder:
         _say(f"start with {OLD_ROWS} old rows; making them takes minutes")
         await run("tests.bench.old_rows", str(Path(folder) / "bridge.db"), str(OLD_ROWS))
@@ -90,10 +90,10 @@ async def _start() -> Row:
         async with (
             start_bridge(Path(folder), f"http://127.0.0.1:{free_port()}") as bridge,
             aiohttp.ClientSession() as http,
-            http.get(f"http://127.0.0.1:{bridge.port}/ready") as answer,
+            http.get(f"http://127.0.0.1:{bridge.port}/-/ready") as answer,
         ):
             took = time.perf_counter() - began
-            assert answer.status == 200, f"/ready answered {answer.status}"
+            assert answer.status == 200, f"/-/ready answered {answer.status}"
     return f"Start to ready, {OLD_ROWS} old SMS", f"{took:.1f} s", ""
 
 

@@ -95,13 +95,17 @@ class Denied:
 
 
 class Dispatcher:
-    """Load, decide, save. Every method raises NotStored when the database could not keep it."""
+    """Load, decide, save. Every method raises NotStored when the database could not keep it.
+
+    `on_accept` is called when alerts are about to be written: what is done then in the store shares their commit.
+    """
 
     def __init__(self, store: Store, clock: Clock, house: Live[House], metrics: Metrics) -> None:
         self._store = store
         self._clock = clock
         self._house = house
         self._admission = Admission(metrics)
+        self.on_accept = _nobody
 
     # --- webhooks ----------------------------------------------------------------------------------
 
@@ -129,7 +133,8 @@ class Dispatcher:
     async def accept(self, arrived: Sequence[Parsed]) -> None:
         """Let what webhooks said become incidents, plans and cards: all of them in one transaction."""
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now))
+        self.on_accept()
+        self._admission.count(await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now)))
 
     async def replay(self, receipt_id: int) -> int | None:
         """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""
@@ -541,3 +546,7 @@ def _open_card(tx: Transaction, number: int, request: SmsRequest, now: datetime)
 def _spoken(house: House, name: str) -> str:
     person = house.people.get(name)
     return person.spoken if person else name
+
+
+def _nobody() -> None:
+    """Who is told of alerts until the ticker is there."""

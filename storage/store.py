@@ -247,7 +247,7 @@ class _Session:
     def read(self, work: Work) -> _Outcome:
         try:
             with self._transaction("BEGIN"):
-                return _Outcome(work(SqlTransaction(self.sql)))
+                return _Outcome(work(SqlTransaction(self._raw)))
         except Exception as error:
             self.ruined = _ruin(error)
             return _Outcome(error=_explained(error))
@@ -260,7 +260,7 @@ class _Session:
         try:
             with self._transaction("BEGIN IMMEDIATE"):
                 for work in works:
-                    tx = SqlTransaction(self.sql)
+                    tx = SqlTransaction(self._raw)
                     result = work(tx)
                     outcomes.append(_Outcome(result, wakes=frozenset(tx.wakes)))
         except _NeverBegan as error:  # nobody's own fault: to try each alone is to wait for the lock each time

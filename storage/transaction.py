@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
@@ -25,19 +26,34 @@ from bridge.ports import (
 )
 from storage import statements as sql
 from storage import tables
+from storage.tables import as_json, microseconds
 
 T = TypeVar("T")
 Rows = CursorResult[*tuple[Any, ...]]
 
 _SAME_DEAD_LETTER = timedelta(hours=1)
+_STORED = ReceiptState.STORED.value
+_AT_ONCE = 32  # receipts in one statement; SQLite keeps each length prepared
 
 
 class SqlTransaction:
-    """ports.Transaction on SQLAlchemy Core. `wakes` gathers the ticks that the commit should start."""
+    """ports.Transaction on SQLAlchemy Core. `wakes` gathers the ticks that the commit should start.
+
+    Receipts are gathered too, under the numbers they will have; whatever else is asked of the database, and the
+    commit by calling `finish`, writes them first.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.wakes: set[str] = set()
+        self._kept: list[tuple[Any, ...]] = []
+
+    def finish(self) -> None:
+        """Write what is gathered: a commit is next."""
+        for start in range(0, len(self._kept), _AT_ONCE):
+            rows = self._kept[start : start + _AT_ONCE]
+            self.connection.exec_driver_sql(sql.add_receipts(len(rows)), tuple(chain.from_iterable(rows)))
+        self._kept.clear()
 
     def wake(self, *ticks: str) -> None:
         self.wakes.update(ticks)
@@ -57,14 +73,26 @@ class SqlTransaction:
     def keep_receipt(
         self, source: str, route: str | None, headers: Mapping[str, str], body: bytes, now: datetime
     ) -> int:
-        return self._keep(source, route, headers, body, now, ReceiptState.STORED)
+        # Nobody else writes, so the next numbers are ours.
+        newest = self._kept[-1][0] if self._kept else self._run(sql.newest_receipt).scalar() or 0
+        self._kept.append((newest + 1, source, microseconds(now), body, route, as_json(headers), _STORED, None, "{}"))
+        return int(newest + 1)
 
     def keep_dead_letter(self, source: str, body: bytes, why: str, now: datetime) -> int | None:
         digest = hashlib.sha256(body).hexdigest()
         since = now - _SAME_DEAD_LETTER
         if self._run(sql.same_dead_letter, source=source, identity=digest, since=since).first():
             return None
-        return self._keep(source, None, {}, body, now, ReceiptState.DEAD, digest, {"problem": why})
+        values = {
+            "source": source,
+            "received_at": now,
+            "body": body,
+            "headers": {},
+            "state": ReceiptState.DEAD,
+            "identity": digest,
+            "result": {"problem": why},
+        }
+        return self._insert(sql.add_receipt, values)
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
         newest_half = limit // 2
@@ -348,33 +376,14 @@ class SqlTransaction:
         due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
         return {tick: at for tick, at in due.items() if at}
 
-    def _keep(
-        self,
-        source: str,
-        route: str | None,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: datetime,
-        state: ReceiptState,
-        identity: str | None = None,
-        result: Mapping[str, Any] | None = None,
-    ) -> int:
-        values = {
-            "source": source,
-            "received_at": now,
-            "body": body,
-            "route": route,
-            "headers": headers,
-            "state": state,
-            "identity": identity,
-            "result": result or {},
-        }
-        return self._insert(sql.add_receipt, values)
-
     def _run(self, statement: Executable, **values: Any) -> Rows:
+        if self._kept:
+            self.finish()
         return self.connection.execute(statement, values)
 
     def _run_many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._kept:
+            self.finish()
         if rows:
             self.connection.execute(statement, rows)
 

@@ -4,6 +4,7 @@ What the body means is intake's business. Nothing here redirects, not even for a
 Alertmanager follows a 301 with a GET, and takes its 200 for delivered.
 """
 
+import asyncio
 import logging
 from typing import NoReturn
 
@@ -15,7 +16,7 @@ from bridge.config import Config, SourceSettings
 from bridge.dispatcher import Dispatcher
 from bridge.metrics import Metrics
 from bridge.ports import Live, NotStored
-from bridge.sources import NotJson, clean, read_json
+from bridge.sources import NotJson, check_json, clean, read_json
 from bridge.web import credentials, problems
 from bridge.web.bodies import Garbled, TooBig, read_body
 from bridge.web.problems import Problem
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _KEPT_HEADERS = ("Content-Type", "User-Agent")
 _LONGEST_HEADER = 200
 _LONGEST_ROUTE = 200
+_BIG = 256 * 1024  # bytes; checking more than this in the event loop would hold up every other request
 
 
 class Webhooks:
@@ -91,10 +93,7 @@ class Webhooks:
         return clean(named, _LONGEST_ROUTE)
 
     async def _body(self, source: SourceSettings, request: web.Request, limit: int) -> bytes:
-        """Raw, and certainly JSON; anything else is kept as a dead letter, or told of when it is too large to keep.
-
-        The check costs 7 ms a megabyte on the event loop; a thread would not help, the parser holds the GIL.
-        """
+        """Raw, and certainly JSON; anything else is kept as a dead letter, or told of when it is too large to keep."""
         try:
             body = await read_body(request, limit, self._clock)
         except TooBig:
@@ -105,7 +104,10 @@ class Webhooks:
             await self._dispatcher.keep_dead_letter(source.name, b"", error.detail)
             raise
         try:
-            read_json(body)
+            if len(body) <= _BIG:
+                read_json(body)
+            else:
+                await asyncio.to_thread(check_json, body)
         except NotJson as error:
             await self._dispatcher.keep_dead_letter(source.name, body, str(error))
             raise Problem(400, str(error), errors=[("body", str(error))]) from error

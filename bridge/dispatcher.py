@@ -125,7 +125,8 @@ class Dispatcher:
     async def accept(self, arrived: Sequence[Parsed]) -> None:
         """Let what webhooks said become incidents, plans and cards: all of them in one transaction."""
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=True)
+        tally = await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=True)
+        self._admission.count(tally)
 
     async def replay(self, receipt_id: int) -> int | None:
         """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from bridge import texts, watch
 from bridge.clock import Clock
@@ -584,34 +584,35 @@ def _submitted(tx: Transaction, row: Notification, outcome: Submitted, now: date
 def _reported(row: Notification, report: DeliveryReport, now: datetime) -> Notification:
     assert row.submitted_at is not None
     new_word = report.status != row.gateway_status
-    changed = replace(
-        row,
-        gateway_status=report.status,
-        status_at=now if new_word else row.status_at,
-        unlisted=0,
-        moderated=row.moderated and report.status == "NEW",
-        segments=report.segments or row.segments,
-        reason=None,
-    )
+    told: dict[str, Any] = {
+        "gateway_status": report.status,
+        "status_at": now if new_word else row.status_at,
+        "unlisted": 0,
+        "moderated": row.moderated and report.status == "NEW",
+        "segments": report.segments or row.segments,
+        "reason": None,
+        "next_poll_at": None,
+    }
     match report.verdict:
         case Verdict.DELIVERED:
-            return changed.becomes(Event.DELIVERED, ended_at=now, next_poll_at=None)
+            return row.becomes(Event.DELIVERED, **told, ended_at=now)
         case Verdict.UNDELIVERED:
-            return changed.becomes(Event.UNDELIVERED, ended_at=now, next_poll_at=None, reason=report.reason)
+            return row.becomes(Event.UNDELIVERED, **told | {"ended_at": now, "reason": report.reason})
         case Verdict.PENDING:
-            return _asked_again(changed, now)
+            return replace(row, **told | _asked_again(row, now))
 
 
 def _unlisted(row: Notification, now: datetime) -> Notification:
-    changed = replace(row, unlisted=row.unlisted + 1)
-    if changed.unlisted >= _GIVEN_UP_ON:
-        changed = replace(changed, reason="Mobizon took it but does not name it when asked")
-    return _asked_again(changed, now)
+    told: dict[str, Any] = {"unlisted": row.unlisted + 1}
+    if told["unlisted"] >= _GIVEN_UP_ON:
+        told["reason"] = "Mobizon took it but does not name it when asked"
+    return replace(row, **told | _asked_again(row, now))
 
 
-def _asked_again(row: Notification, now: datetime) -> Notification:
+def _asked_again(row: Notification, now: datetime) -> dict[str, Any]:
+    """What changes of a row that is asked about again later, or no longer."""
     assert row.submitted_at is not None
     again = next_poll(row.submitted_at, row.validity, now)
     if again is None:
-        return replace(row, next_poll_at=None, reason="no final report came from the operator; no longer asking")
-    return replace(row, next_poll_at=again)
+        return {"next_poll_at": None, "reason": "no final report came from the operator; no longer asking"}
+    return {"next_poll_at": again}

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from bridge.domain.incident import AlertRecord, Incident
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.throttle import Spent
@@ -523,6 +523,10 @@ class Transaction(Protocol):
         """The newest first."""
         ...
 
+    def incident_counts(self) -> dict[IncidentState, int]:
+        """How many are open, by state."""
+        ...
+
     # the outbox
     def add_notifications(self, notifications: Iterable[Notification]) -> None:
         """Raises Duplicate when one's `cause` is known."""
@@ -614,7 +618,8 @@ class Transaction(Protocol):
         ...
 
     # cards and troubles
-    def add_card(self, card: Card) -> None:
+    def add_card(self, card: Card) -> None: ...
+    def add_cards(self, cards: Iterable[Card]) -> None:
         """One per (kind, subject, chat_id): an existing one is bumped instead."""
         ...
 

@@ -27,8 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from bridge.domain.incident import IncidentState
 from bridge.domain.notification import Priority, State
 from bridge.ports import CardKind, ReceiptState
 from storage.tables import (
@@ -157,6 +158,10 @@ alert_records: Select[Any] = (
     .order_by(alert.c.incident_id, alert.c.fingerprint)
 )
 save_alerts: Insert = _upsert(alert)
+
+incident_counts: Select[IncidentState, int] = (
+    select(incident.c.state, func.count().label("rows")).where(incident_open).group_by(incident.c.state)
+)
 
 
 def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limit: int) -> Select[Any]:
@@ -415,9 +420,7 @@ timeline_of: Select[Any] = (
 # --- Telegram ------------------------------------------------------------------------------------------
 
 # Telegram brings an update until it has heard that we have it; one id is kept once.
-keep_updates: ReturningInsert[int] = (
-    upserting(telegram_update).on_conflict_do_nothing().returning(telegram_update.c.update_id)
-)
+keep_updates: Insert = upserting(telegram_update).on_conflict_do_nothing()
 updates_waiting: Select[Any] = (
     select(telegram_update.c.bot_id, telegram_update.c.update_id, telegram_update.c.received_at, telegram_update.c.body)
     .where(update_waiting)

@@ -207,7 +207,7 @@ class _Session:
     def read(self, work: Work) -> _Outcome:
         try:
             with self._transaction("BEGIN"):
-                tx = SqlTransaction(self.sql)
+                tx = SqlTransaction(self._raw)
                 result = work(tx)
                 tx.finish()
                 return _Outcome(result)
@@ -223,7 +223,7 @@ class _Session:
             return [_Outcome(error=NotStored(self.ruined)) for _ in works], set()
         try:
             with self._transaction("BEGIN IMMEDIATE"):
-                tx = SqlTransaction(self.sql)
+                tx = SqlTransaction(self._raw)
                 outcomes = [_Outcome(work(tx)) for work in works]
                 tx.finish()
         except _NeverBegan as error:  # nobody's own fault: to try each alone is to wait for the lock each time

@@ -6,7 +6,7 @@ Its clock moves the deliveries, its ledger (`sent`, `phone(…)`, `requests`) is
 
 import asyncio
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,10 +30,6 @@ _TO_HANDSET = timedelta(seconds=2)
 _FINAL = {"DELIVRD", "UNDELIV", "REJECTD", "EXPIRED", "DELETED"}
 _METHODS = {"message": {"sendsmsmessage", "getsmsstatus", "list"}, "user": {"getownbalance"}}
 _TIME = "%Y-%m-%d %H:%M:%S"
-_SORTABLE = {
-    *("id", "campaignId", "from", "to", "text", "status", "groups"),
-    *("contentProviderId", "startSendTs", "statusUpdateTs", "segNum"),
-}
 
 
 @dataclass(slots=True)
@@ -192,6 +188,7 @@ class SimulatedMobizon:
         self._lasting: list[tuple[Fault, str | None]] = []
         self._later: list[tuple[datetime, Mapping[str, str]]] = []
         self._by_id: dict[str, SimulatedSms] = {}
+        self._to: defaultdict[str, list[SimulatedSms]] = defaultdict(list)
         self._due: list[tuple[datetime, int, SimulatedSms]] = []  # a heap: when to look at which one again
         self._calls: dict[str, deque[datetime]] = {}
         self._next_id = 800_000_001
@@ -494,6 +491,7 @@ class SimulatedMobizon:
         self._next_id += 1
         self.sent.append(sms)
         self._by_id[sms.id] = sms
+        self._to[sms.to].append(sms)
         self._tell("in moderation" if self.moderates else "accepted", sms)
         self._look_again(sms)
         return {"campaignId": sms.campaign_id, "messageId": sms.id, "status": 1 if self.moderates else 2}
@@ -520,31 +518,34 @@ class SimulatedMobizon:
         criteria = {hit[1]: value for name, value in parameters.items() if (hit := _CRITERION.fullmatch(name))}
         campaigns = _many(parameters, "criteria[campaignIds]")[:100]
         now = self._clock.now()
-        found = [sms for sms in self.sent if sms.created_at <= now - self.list_lag]
+        found = self.sent
+        if to := criteria.pop("to", ""):  # the one criterion that narrows a long ledger
+            found = [sms for number, theirs in self._to.items() if to in number for sms in theirs]
+        found = [sms for sms in found if sms.created_at <= now - self.list_lag]
         if campaigns:
             found = [sms for sms in found if sms.campaign_id in campaigns]
         elif not {"campaignCreateTsFrom", "campaignCreateTsTo"} & criteria.keys():
             found = [sms for sms in found if sms.created_at >= now - self.list_window]
-        found = [sms for sms in found if all(self._meets(sms, name, value) for name, value in criteria.items())]
-        with_info = parameters.get("withNumberInfo") == "1"
-        items = [self._item(sms, with_info=with_info) for sms in sorted(found, key=lambda sms: int(sms.id))[::-1]]
+        times = {name: self._read_time(value) for name, value in criteria.items() if name.endswith(("From", "To"))}
+        found = [sms for sms in found if all(self._meets(sms, *asked, times) for asked in criteria.items())]
+        found.sort(key=lambda sms: -int(sms.id))
         for name, direction in reversed(list(parameters.items())):
             if name.startswith("sort[") and name[5:-1] in _SORTABLE:
-                items.sort(key=partial(_rank, name[5:-1]), reverse=direction.upper() == "DESC")
+                found.sort(key=partial(_rank, name[5:-1]), reverse=direction.upper() == "DESC")
         size = _number_or(parameters.get("pagination[pageSize]"), 25)
         size = size if size in (25, 50, 100) else 25
         start = _number_or(parameters.get("pagination[currentPage]"), 0) * size
-        return {"items": items[start : start + size], "totalItemCount": str(len(items))}
+        with_info = parameters.get("withNumberInfo") == "1"
+        items = [self._item(sms, with_info=with_info) for sms in found[start : start + size]]
+        return {"items": items, "totalItemCount": str(len(found))}
 
-    def _meets(self, sms: SimulatedSms, criterion: str, value: str) -> bool:
+    def _meets(self, sms: SimulatedSms, criterion: str, value: str, times: Mapping[str, datetime | None]) -> bool:
         moment = self._ranged(sms, criterion)
         if moment is not None:
-            limit = self._read_time(value)
+            limit = times[criterion]
             at = moment[0]
             return limit is not None and at is not None and (at >= limit if criterion.endswith("From") else at <= limit)
         match criterion:
-            case "to":
-                return value in sms.to
             case "text":
                 return value == sms.text
             case "from":
@@ -748,10 +749,29 @@ def _number_or(written: str | None, otherwise: int) -> int:
     return int(written) if written is not None and written.isdecimal() else otherwise
 
 
-def _rank(by: str, item: Mapping[str, Any]) -> tuple[int, str]:
+_SORTABLE: dict[str, Callable[[SimulatedSms], str]] = {
+    "id": lambda sms: sms.id,
+    "campaignId": lambda sms: sms.campaign_id,
+    "from": lambda sms: sms.sender,
+    "to": lambda sms: sms.to,
+    "text": lambda sms: sms.text,
+    "status": lambda sms: sms.status,
+    "groups": lambda _: "",
+    "contentProviderId": lambda _: "1",
+    "startSendTs": lambda sms: _second(sms.start_sent),
+    "statusUpdateTs": lambda sms: _second(sms.updated),
+    "segNum": lambda sms: str(sms.segments),
+}
+
+
+def _rank(by: str, sms: SimulatedSms) -> tuple[int, str]:
     """Numbers by size, texts by letter."""
-    text = item[by] or ""
+    text = _SORTABLE[by](sms)
     return (len(text), text) if text.isdecimal() else (0, text)
+
+
+def _second(moment: datetime | None) -> str:
+    return moment.replace(microsecond=0).isoformat() if moment else ""
 
 
 def _campaign_status(sms: SimulatedSms) -> str:

@@ -124,7 +124,12 @@ def labels(value: Any, path: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise _wrong(value, path, "an object of strings")
     told = list(value.items())[:_MOST_LABELS]
-    return {clean(name, LONGEST_LABEL): line(label, f"{path}.{clean(name, 60)}") for name, label in told}
+    return {
+        clean(name, LONGEST_LABEL): clean(label, LONGEST_LABEL).replace("\n", " ")
+        if isinstance(label, str)
+        else line(label, f"{path}.{clean(name, 60)}")
+        for name, label in told
+    }
 
 
 def status(value: Any, path: str, otherwise: AlertStatus = AlertStatus.FIRING) -> AlertStatus:

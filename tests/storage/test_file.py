@@ -10,12 +10,11 @@ import sys
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine
 
 from bridge.domain.incident import AlertRecord, Incident
 from bridge.domain.notification import Notification
@@ -262,11 +261,11 @@ def test_an_old_library_is_advised_on() -> None:
 
 async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
     """What ticks ask is answered from an index; a table grows for `storage.keep`."""
-    asked: list[tuple[str, tuple[Any, ...]]] = []
+    asked: list[str] = []
 
     def every_tick(tx: Transaction) -> list[str]:
-        connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
-        event.listen(connection, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        connection: sqlite3.Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
+        connection.set_trace_callback(asked.append)
         groups = [("alertmanager", "a"), ("alertmanager", "b")]
         for ask in (tx.open_incidents(groups), tx.alert_records(groups, NOW), tx.last_seen("shop", ["a"])):
             assert not ask
@@ -274,14 +273,19 @@ async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
             assert not due(NOW, 10)
         for now in (tx.leases_over, tx.spent, tx.oldest_due):
             assert not now(NOW)
-        tx.receipts_waiting(10), tx.updates_waiting(10), tx.sending(), tx.next_due(), tx.outbox_counts(), tx.incidents()
+        (
+            tx.receipts_waiting(10),
+            tx.updates_waiting(10),
+            tx.sending(),
+            tx.next_due(),
+            tx.outbox_counts(),
+            tx.incidents(),
+            tx.incident_counts(),
+        )
         tx.notifications_of([1]), tx.by_message_id(["m"]), tx.notification_by_cause("c"), tx.was_sent_to("+", None)
-        tx.cards_of(CardKind.SMS, 1), tx.card_at(1, 1), tx.open_trouble("disk", "")
-        return [
-            row[3]
-            for statement, parameters in list(asked)
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        ]
+        tx.cards_of(CardKind.SMS, 1), tx.card_at(1, 1), tx.open_trouble("disk", ""), tx.incident_counts()
+        connection.set_trace_callback(None)
+        return [row[3] for statement in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
 
     plans = await store.read(every_tick)
     assert len(asked) > 20

@@ -1,3 +1,4 @@
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args, get_type_hints
@@ -335,3 +336,38 @@ async def test_every_instant_is_read_back_exactly(store: Store, at: datetime) ->
 async def test_a_time_without_a_zone_is_refused(store: Store) -> None:
     with pytest.raises(Exception, match="naive"):
         await store.write(lambda tx: tx.set_timer(Timer("t", "1", NOW.replace(tzinfo=None))))
+
+
+async def test_a_change_writes_only_what_it_changed(store: Store) -> None:
+    """Each index on a column that stays is left alone, and so is what another verb wrote there meanwhile."""
+    row = submitted(claimed(typed(1)), "m1")
+    await store.write(lambda tx: tx.add_notifications([row]))
+    await store.write(lambda tx: tx.poll_now(["m1"], NOW + MINUTE))
+
+    written: list[str] = []
+
+    def told(tx: Transaction) -> list[bool]:
+        connection: sqlite3.Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
+        connection.set_trace_callback(written.append)
+        kept = tx.save_notifications([(replace(row, gateway_status="PDLIVRD"), row), (row, replace(row, attempt=7))])
+        connection.set_trace_callback(None)
+        return kept
+
+    assert await store.write(told) == [True, False]
+    (update,) = [statement for statement in written if statement.startswith("UPDATE")]
+    assert update.partition(" WHERE ")[0] == "UPDATE notification SET gateway_status='PDLIVRD'"
+    assert await store.read(lambda tx: tx.notification(1)) == replace(
+        row, gateway_status="PDLIVRD", next_poll_at=NOW + MINUTE
+    )
+
+
+async def test_a_row_that_is_moved_twice_ends_where_the_second_move_left_it(store: Store) -> None:
+    """Whatever columns either changes, and whatever moves of other rows stand between."""
+    one, other = typed(1), typed(2)
+    await store.write(lambda tx: tx.add_notifications([one, other]))
+    once = claimed(one, NOW + MINUTE)
+    twice = submitted(once, "m1")
+    back = replace(twice, reason="seen again")
+    moves = [(once, one), (twice, once), (claimed(other, NOW + MINUTE), other), (back, twice)]
+    assert await store.write(lambda tx: tx.save_notifications(moves)) == [True] * 4
+    assert await store.read(lambda tx: tx.notification(1)) == back

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from bridge.ports import Duplicate, NotStored, Transaction
 from storage import SqliteStore, open_store
@@ -25,8 +24,8 @@ async def kept(store: SqliteStore) -> set[bytes]:
     return {receipt.body for receipt in await store.read(lambda tx: tx.receipts_waiting(10_000))}
 
 
-def connection_of(tx: Transaction) -> Connection:
-    connection: Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
+def connection_of(tx: Transaction) -> sqlite3.Connection:
+    connection: sqlite3.Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
     return connection
 
 
@@ -184,14 +183,14 @@ async def test_a_reader_sees_one_state_and_may_not_write(store: SqliteStore) -> 
 async def test_a_commit_is_on_the_disk_before_it_is_answered(store: SqliteStore) -> None:
     def pragmas(tx: Transaction) -> list[Any]:
         names = ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
-        return [connection_of(tx).exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+        return [connection_of(tx).execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
     assert await store.write(pragmas) == [2, "wal", 1, 5000]  # 2 is FULL: the log is synced at each commit
 
 
 async def test_a_full_disk_keeps_nothing_and_is_usable_again(store: SqliteStore) -> None:
     def pages(limit: int) -> Callable[[Transaction], int]:
-        return lambda tx: int(connection_of(tx).exec_driver_sql(f"PRAGMA max_page_count = {limit}").scalar() or 0)
+        return lambda tx: int(connection_of(tx).execute(f"PRAGMA max_page_count = {limit}").fetchone()[0])
 
     big = b"x" * 200_000
     now_in_use = await store.write(pages(1))  # SQLite answers with the least that is possible
@@ -211,14 +210,14 @@ async def test_a_full_disk_keeps_nothing_and_is_usable_again(store: SqliteStore)
 
 
 async def test_a_file_that_may_not_be_written_stores_nothing(store: SqliteStore) -> None:
-    await store.write(lambda tx: connection_of(tx).exec_driver_sql("PRAGMA query_only = ON").close())
+    await store.write(lambda tx: connection_of(tx).execute("PRAGMA query_only = ON").close())
     with pytest.raises(NotStored, match="readonly"):
         await store.write(receipt(1))
     assert await kept(store) == set()
 
 
 async def test_a_stranger_s_lock_fails_all_that_wait_and_nothing_later(store: SqliteStore, file: Path) -> None:
-    await store.write(lambda tx: connection_of(tx).exec_driver_sql("PRAGMA busy_timeout = 0").close())
+    await store.write(lambda tx: connection_of(tx).execute("PRAGMA busy_timeout = 0").close())
     with closing(sqlite3.connect(file, isolation_level=None)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")
         before = store.commits
@@ -240,7 +239,7 @@ async def test_nobody_waits_for_ever_on_a_database_that_is_gone(
 
 async def test_a_mistake_of_ours_is_not_called_a_full_disk(store: SqliteStore) -> None:
     with pytest.raises(Exception, match="no such table") as wrong_table:
-        await store.write(lambda tx: connection_of(tx).exec_driver_sql("SELECT * FROM nowhere"))
+        await store.write(lambda tx: connection_of(tx).execute("SELECT * FROM nowhere"))
     with pytest.raises(Exception, match="FOREIGN KEY") as no_incident:
         await store.write(lambda tx: tx.add_notifications([typed(1, incident_id=77)]))
     for error in (wrong_table.value, no_incident.value):

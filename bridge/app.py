@@ -1,6 +1,7 @@
 """The composition root: builds everything, starts it, and stops it in reverse. Nobody else knows how."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import secrets
@@ -217,6 +218,8 @@ async def run(config_file: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
+        # What is here now stays as long as we do; to search it for garbage again and again stops everything for 0.2 s.
+        gc.freeze()
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
         stop = asyncio.create_task(stopping.wait())
         ruined = asyncio.create_task(bridge.store.ruined.wait())

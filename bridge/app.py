@@ -188,6 +188,7 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
     ticker = Ticker(bridge.ticks, _EVERY, bridge.clock, bridge.metrics)
     bridge.store.on_commit(ticker.wake)
     bridge.sender.on_free = lambda: ticker.wake(["sender"])
+    bridge.dispatcher.on_accept = lambda: ticker.wake(["sender"])  # it claims in the commit that plans: one sync less
     bridge.ticker = ticker
     talking = asyncio.create_task(_talk(bridge), name="telegram")
     await _say_hello(bridge)

@@ -22,6 +22,7 @@ FARTHEST = timedelta(days=14)
 """How far ahead an SMS may be deferred."""
 WORTH_TRYING = timedelta(hours=24)
 """How long a typed SMS is tried while the gateway cannot be used."""
+_FEW = 16  # webhooks; so few cost little, and share a commit with whatever waits
 _TOKEN_BYTES = 8
 _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
 _LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
@@ -91,13 +92,17 @@ class Denied:
 
 
 class Dispatcher:
-    """Load, decide, save. Every method raises NotStored when the database could not keep it."""
+    """Load, decide, save. Every method raises NotStored when the database could not keep it.
+
+    `on_accept` is called when alerts are about to be written: what is done then in the store shares their commit.
+    """
 
     def __init__(self, store: Store, clock: Clock, house: Live[House], metrics: Metrics) -> None:
         self._store = store
         self._clock = clock
         self._house = house
         self._admission = Admission(metrics)
+        self.on_accept = _nobody
 
     # --- webhooks ----------------------------------------------------------------------------------
 
@@ -125,7 +130,9 @@ class Dispatcher:
     async def accept(self, arrived: Sequence[Parsed]) -> None:
         """Let what webhooks said become incidents, plans and cards: all of them in one transaction."""
         house, now = self._house.value, self._clock.now()
-        tally = await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=True)
+        self.on_accept()
+        heavy = len(arrived) > _FEW
+        tally = await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=heavy)
         self._admission.count(tally)
 
     async def replay(self, receipt_id: int) -> int | None:
@@ -515,3 +522,7 @@ def _open_card(tx: Transaction, number: int, request: SmsRequest, now: datetime)
 def _spoken(house: House, name: str) -> str:
     person = house.people.get(name)
     return person.spoken if person else name
+
+
+def _nobody() -> None:
+    """Who is told of alerts until the ticker is there."""

@@ -33,7 +33,7 @@ def place(labels: Mapping[str, str], where: Sequence[str]) -> str:
 
 def fact(alert: Alert, where: str) -> str:
     """The first sentence that says more than the alert's name and place: of the description, else the summary."""
-    known = _words(alert.name) | _words(where) | _words(" ".join(alert.labels.values())) | _FILLERS
+    known = _words(" ".join((alert.name, where, *alert.labels.values()))) | _FILLERS
     for text in (alert.description, alert.summary):
         sentence = _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
         sentence = " ".join(_ASIDE.sub("", sentence).split())

@@ -21,13 +21,14 @@ from bridge.clock import SystemClock
 from bridge.demo.mobizon import SeenRequest, SimulatedMobizon
 from tests.bench.inside import measure_elsewhere
 from tests.bench.load import connect, load_elsewhere, numbered, request, webhook
-from tests.bench.programs import KEY, PATIENCE, Running, free_port, program, start_bridge
+from tests.bench.programs import KEY, PATIENCE, Running, free_port, program, run, start_bridge
 
 CONNECTIONS = (1, 16, 64)
 BURST = 5.0  # seconds
 IDLE_WEBHOOKS = 300
 BACKLOG = 20_000
 UNDER_WAY = 100_000
+OLD_ROWS = 1_000_000
 PAGES = 20_000
 PAGES_IF_LONG = 1_000_000
 MOBIZON_TAKES = 0.050  # seconds
@@ -39,6 +40,7 @@ Row = tuple[str, str, str]
 
 async def main(pages: int) -> None:
     rows = await _inside()
+    rows.append(await _start())
     with tempfile.TemporaryDirectory(prefix="sms-bridge-bench-") as folder:
         async with (
             SimulatedMobizon(CLOCK, api_key=KEY, balance=Decimal(10**9)) as mobizon,
@@ -77,6 +79,22 @@ async def _inside() -> list[Row]:
             "",
         ),
     ]
+
+
+async def _start() -> Row:
+    """From the start of the process to `/-/ready`, on a database that has been in use for long."""
+    with tempfile.TemporaryDirectory(prefix="sms-bridge-bench-") as folder:
+        _say(f"start with {OLD_ROWS} old rows; making them takes minutes")
+        await run("tests.bench.old_rows", str(Path(folder) / "bridge.db"), str(OLD_ROWS))
+        began = time.perf_counter()
+        async with (
+            start_bridge(Path(folder), f"http://127.0.0.1:{free_port()}") as bridge,
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{bridge.port}/-/ready") as answer,
+        ):
+            took = time.perf_counter() - began
+            assert answer.status == 200, f"/-/ready answered {answer.status}"
+    return f"Start to ready, {OLD_ROWS} old SMS", f"{took:.1f} s", ""
 
 
 async def _idle(port: int, mobizon: SimulatedMobizon) -> list[float]:

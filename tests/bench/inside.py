@@ -23,8 +23,8 @@ from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.ports import DeliveryReport, Statuses, Transaction, Verdict
 from bridge.tracker import Tracker
-from tests.bench.load import ROOT, numbered, webhook
-from tests.bench.programs import configure, free_port
+from tests.bench.load import numbered, webhook
+from tests.bench.programs import configure, free_port, run
 
 CLOCK = SystemClock()
 _AT_ONCE = 1000
@@ -120,13 +120,7 @@ async def _bridge() -> AsyncIterator[Bridge]:
 
 async def measure_elsewhere(what: str, count: int) -> dict[str, float]:
     """The same in another process, so that nothing else takes its time."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.inside", what, str(count), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{what} could not be measured; what it said stands above")
-    return cast("dict[str, float]", json.loads(said))
+    return cast("dict[str, float]", json.loads(await run("tests.bench.inside", what, str(count))))
 
 
 if __name__ == "__main__":

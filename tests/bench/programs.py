@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.load import ROOT, TOKEN
-
 PATIENCE = 120  # seconds
 QUIET = {**os.environ, "LOG_LEVEL": "WARNING"}
 KEY = "key"
+TOKEN = "a-token-of-nobodys"
+ROOT = Path(__file__).parents[2]
 
 CONFIG = """
 server: {{listen: "127.0.0.1:{port}"}}
@@ -54,6 +54,17 @@ def configure(folder: Path, port: int, mobizon: str) -> Path:
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(port=port, mobizon=mobizon), encoding="utf-8")
     return config
+
+
+async def run(module: str, *arguments: str) -> bytes:
+    """One of our programs, to its end; what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *arguments, cwd=ROOT, env=QUIET, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{module} failed; what it said stands above")
+    return said
 
 
 @asynccontextmanager

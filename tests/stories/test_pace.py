@@ -11,16 +11,19 @@ import pytest
 from bridge.admission import Parsed
 from bridge.clock import SystemClock
 from bridge.dispatcher import Dispatcher
-from bridge.domain.alert import Report
-from bridge.domain.house import House, Role, SmsRules
-from bridge.domain.notification import Notification
+from bridge.domain.alert import Alert, AlertStatus, Report
+from bridge.domain.escalation import Policy, Step
+from bridge.domain.house import House, Person, Role, SmsRules
+from bridge.domain.notification import Notification, State
+from bridge.domain.routing import Route
 from bridge.intake import Intake
 from bridge.metrics import Metrics
 from bridge.outbox import Outbox
 from bridge.ports import Live, Outgoing, Receipt, SendOutcome, SmsGateway, Store, Submitted
 from bridge.sender import Sender
+from bridge.ticker import Ticker
 from storage import open_store
-from tests.storage.values import NOW, claimed, typed
+from tests.storage.values import NOW, NUMBER, claimed, typed
 
 
 class Backlog:
@@ -175,3 +178,38 @@ async def test_a_row_that_nobody_wants_hides_no_other(tmp_path: Path) -> None:
         claimed = await Outbox(store, Noon(), Live(house), Metrics()).claim(2)
 
         assert [row.id for row in claimed] == [99]
+
+
+async def test_an_sms_is_planned_and_claimed_in_one_commit(tmp_path: Path) -> None:
+    """Two ticks, one sync of the disk: intake writes the plan, and the sender that it woke claims right behind it."""
+    house = House(
+        people={"jonas": Person("jonas", number=NUMBER)},
+        policies={"all": Policy("all", (Step(("jonas",)),))},
+        routes=(Route("all", policy="all"),),
+        sms=SmsRules(allowed_regions=frozenset({"KZ"})),
+    )
+    clock, metrics = SystemClock(), Metrics()
+    async with open_store(tmp_path / "bridge.db") as store:
+        live = Live(house)
+        dispatcher, outbox = Dispatcher(store, clock, live, metrics), Outbox(store, clock, live, metrics)
+        taken: list[Notification] = []
+
+        class Claiming:
+            name = "sender"
+
+            async def run(self) -> None:
+                taken.extend(await outbox.claim(16))
+
+        ticker = Ticker([Claiming()], {"sender": timedelta(hours=1)}, clock, metrics)
+        ticker.start()
+        await asyncio.sleep(0)  # it finds nothing at the start
+        await store.write(lambda tx: tx.set_meta("started", "yes"))
+        dispatcher.on_accept = lambda: ticker.wake(["sender"])
+        before = store.commits
+        number = await dispatcher.keep_webhook("alertmanager", None, {}, b"{}")
+        receipt = Receipt(number, "alertmanager", clock.now(), b"{}")
+        alert = Alert("a", AlertStatus.FIRING, clock.now(), "DiskFull")
+        await dispatcher.accept([Parsed(receipt, Report("group", [alert]))])
+        assert store.commits - before == 2
+        await ticker.stop(within=10)
+        assert [(row.state, row.incident_id, row.text is not None) for row in taken] == [(State.SENDING, 1, True)]

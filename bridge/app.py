@@ -1,6 +1,7 @@
 """The composition root: builds everything, starts it, and stops it in reverse. Nobody else knows how."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import secrets
@@ -234,6 +235,8 @@ async def run(config_file: Path) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with watching(clock, notify_systemd), build(config, clock, config_file) as bridge, beating(bridge):
         notify_systemd(b"READY=1")
+        # What is here now stays as long as we do; to search it for garbage again and again stops everything for 0.2 s.
+        gc.freeze()
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
         examined = asyncio.create_task(bridge.store.examine(), name="examine")
         stop = asyncio.create_task(stopping.wait())

@@ -25,6 +25,7 @@ FARTHEST = timedelta(days=14)
 """How far ahead an SMS may be deferred."""
 WORTH_TRYING = timedelta(hours=24)
 """How long a typed SMS is tried while the gateway cannot be used."""
+_FEW = 16  # webhooks; so few cost little, and share a commit with whatever waits
 _TOKEN_BYTES = 8
 _NO_BUTTON = "This button is no longer in use."
 _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
@@ -134,7 +135,9 @@ class Dispatcher:
         """Let what webhooks said become incidents, plans and cards: all of them in one transaction."""
         house, now = self._house.value, self._clock.now()
         self.on_accept()
-        self._admission.count(await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now)))
+        heavy = len(arrived) > _FEW
+        tally = await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=heavy)
+        self._admission.count(tally)
 
     async def replay(self, receipt_id: int) -> int | None:
         """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""

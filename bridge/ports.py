@@ -695,8 +695,11 @@ class Transaction(Protocol):
 class Store(Protocol):
     """The database. A transaction is one synchronous function, run whole; `write` returns after the commit."""
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
-        """Run and commit; several may share a commit, each sees only whole ones. Raises NotStored."""
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+        """Run and commit; several may share a commit, each sees only whole ones. Raises NotStored.
+
+        What is `heavy` has a commit to itself: nobody's answer waits because it began at the same moment.
+        """
         ...
 
     async def read(self, fn: Callable[[Transaction], T]) -> T:

@@ -1,6 +1,7 @@
 """Every statement the store runs, by name. What is built once is compiled once."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -26,6 +27,7 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -88,6 +90,16 @@ take_numbers: ReturningUpdate[int] = (
 # --- receipts ------------------------------------------------------------------------------------------
 
 add_receipt: Insert = insert(receipt)
+newest_receipt: Select[int | None] = select(func.max(receipt.c.id))
+
+
+@cache
+def add_receipts(count: int) -> str:
+    """So many whole rows in one statement, for the driver: one statement a receipt costs ten times as much."""
+    insert_into, values, row = str(add_receipt.compile(dialect=sqlite.dialect())).partition(" VALUES ")
+    return insert_into + values + ", ".join([row] * count)
+
+
 receipt_by_id: Select[Any] = select(receipt).where(receipt.c.id == bindparam("row_id"))
 _waiting = receipt.c.state == said(ReceiptState.STORED)
 # Both ends of what is not yet understood: a long backlog must not hide what is wrong now.

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Transaction], Any]
+_Request = tuple[Work, asyncio.Future[Any]]
 
 _BATCH = 200
 """How many transactions share a commit at most: more gains little and makes the first wait for the last."""
@@ -106,7 +107,8 @@ class SqliteStore:
         self._path = path
         self._writer = writer
         self._reader = reader
-        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[_Request] = deque()
+        self._heavy: deque[_Request] = deque()
         self._arrived = asyncio.Event()
         self._finishing = False
         self._hooks: list[Callable[[Collection[str]], None]] = []
@@ -119,12 +121,12 @@ class SqliteStore:
         """How many commits there were; writes that wait together share one."""
         return self._writer.session.commits
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
         """Run and commit. A caller that is cancelled stops waiting; its transaction is done all the same."""
         if self._finishing:
             raise NotStored("the store is closed")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((fn, answer))
+        (self._heavy if heavy else self._waiting).append((fn, answer))
         self._arrived.set()
         return await answer
 
@@ -165,21 +167,27 @@ class SqliteStore:
         await self._task
 
     async def _commit_what_waits(self) -> None:
-        while not self._finishing or self._waiting:
+        while not self._finishing or self._waiting or self._heavy:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
+            while self._waiting or self._heavy:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-                try:
+                if batch:
                     await self._commit(batch)
-                except Exception as error:  # the next batch is committed whatever a hook or a dead thread does
-                    log.exception("what was to follow a commit failed")
-                    for _, answer in batch:  # all have theirs by now, unless the thread is gone
-                        if not answer.done():
-                            answer.set_exception(NotStored(f"the database's thread does not answer: {error}"))
+                if self._heavy:  # by turns, so that neither keeps the other from being done
+                    await self._commit([self._heavy.popleft()])
 
-    async def _commit(self, batch: Sequence[tuple[Work, asyncio.Future[Any]]]) -> None:
-        outcomes = await self._writer.run(self._writer.session.write, [work for work, _ in batch])
+    async def _commit(self, batch: Sequence[_Request]) -> None:
+        try:
+            await self._run(batch)
+        except Exception as error:  # the next batch is committed whatever a hook or a dead thread does
+            log.exception("what was to follow a commit failed")
+            for _, answer in batch:  # all have theirs by now, unless the thread is gone
+                if not answer.done():
+                    answer.set_exception(NotStored(f"the database's thread does not answer: {error}"))
+
+    async def _run(self, batch: Sequence[_Request]) -> None:
+        outcomes, wakes = await self._writer.run(self._writer.session.write, [work for work, _ in batch])
         self._learn(self._writer.session.ruined)
         for (_, answer), outcome in zip(batch, outcomes, strict=True):
             if answer.done():  # its caller was cancelled meanwhile
@@ -188,7 +196,6 @@ class SqliteStore:
                 answer.set_result(outcome.result)
             else:
                 answer.set_exception(outcome.error)
-        wakes = frozenset().union(*(outcome.wakes for outcome in outcomes))
         for hook in self._hooks if wakes else ():
             hook(wakes)
 
@@ -199,7 +206,6 @@ class _Outcome:
 
     result: Any = None
     error: Exception | None = None
-    wakes: frozenset[str] = frozenset()
 
 
 class _Session:
@@ -247,30 +253,35 @@ class _Session:
     def read(self, work: Work) -> _Outcome:
         try:
             with self._transaction("BEGIN"):
-                return _Outcome(work(SqlTransaction(self._raw)))
+                tx = SqlTransaction(self._raw)
+                result = work(tx)
+                tx.finish()
+                return _Outcome(result)
         except Exception as error:
             self.ruined = _ruin(error)
             return _Outcome(error=_explained(error))
 
-    def write(self, works: Sequence[Work]) -> list[_Outcome]:
-        """Run all in one commit; when one fails, each in its own, so that only the culprit pays."""
+    def write(self, works: Sequence[Work]) -> tuple[list[_Outcome], set[str]]:
+        """Run all in one commit; when one fails, each in its own, so that only the culprit pays.
+
+        What became of each, and the ticks that those which are committed want woken.
+        """
         if self.ruined or self.look_at_files():  # two looks at a folder: nothing beside the sync of a commit
-            return [_Outcome(error=NotStored(self.ruined)) for _ in works]
-        outcomes: list[_Outcome] = []
+            return [_Outcome(error=NotStored(self.ruined)) for _ in works], set()
         try:
             with self._transaction("BEGIN IMMEDIATE"):
-                for work in works:
-                    tx = SqlTransaction(self._raw)
-                    result = work(tx)
-                    outcomes.append(_Outcome(result, wakes=frozenset(tx.wakes)))
+                tx = SqlTransaction(self._raw)
+                outcomes = [_Outcome(work(tx)) for work in works]
+                tx.finish()
         except _NeverBegan as error:  # nobody's own fault: to try each alone is to wait for the lock each time
-            return [_Outcome(error=_explained(error.cause)) for _ in works]
+            return [_Outcome(error=_explained(error.cause)) for _ in works], set()
         except Exception as error:
             self.ruined = _ruin(error)
             if self.ruined or len(works) == 1:
-                return [_Outcome(error=_explained(error)) for _ in works]
-            return [self.write([work])[0] for work in works]
-        return outcomes
+                return [_Outcome(error=_explained(error)) for _ in works], set()
+            alone = [self.write([work]) for work in works]
+            return [outcomes[0] for outcomes, _ in alone], set().union(*(wakes for _, wakes in alone))
+        return outcomes, tx.wakes
 
     def fold(self) -> tuple[int, int, int]:
         found: tuple[int, int, int] = self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

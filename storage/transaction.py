@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
@@ -29,19 +29,40 @@ from bridge.ports import (
 from storage import statements as sql
 from storage import tables
 from storage.prepared import Row, Sqlite, Statement
+from storage.tables import as_json, microseconds
 
 T = TypeVar("T")
 
 _SAME_DEAD_LETTER = timedelta(hours=1)
+_STORED = ReceiptState.STORED.value
+_AT_ONCE = 32  # receipts in one statement; SQLite keeps each length prepared
 
 
 class SqlTransaction:
-    """ports.Transaction on SQLite. `wakes` gathers the ticks that the commit should start."""
+    """ports.Transaction on SQLite. `wakes` gathers the ticks that the commit should start.
+
+    Receipts are gathered too, under the numbers they will have; whatever else is asked of the database, and the
+    commit by calling `finish`, writes them first.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = Sqlite(connection)
+        self._sqlite = Sqlite(connection)
         self.connection = connection
         self.wakes: set[str] = set()
+        self._kept: list[tuple[Any, ...]] = []
+
+    def finish(self) -> None:
+        """Write what is gathered: a commit is next."""
+        for start in range(0, len(self._kept), _AT_ONCE):
+            rows = self._kept[start : start + _AT_ONCE]
+            self.connection.execute(sql.add_receipts(len(rows)), tuple(chain.from_iterable(rows)))
+        self._kept.clear()
+
+    @property
+    def _db(self) -> Sqlite:
+        if self._kept:
+            self.finish()
+        return self._sqlite
 
     def wake(self, *ticks: str) -> None:
         self.wakes.update(ticks)
@@ -62,14 +83,18 @@ class SqlTransaction:
     def keep_receipt(
         self, source: str, route: str | None, headers: Mapping[str, str], body: bytes, now: datetime
     ) -> int:
-        return self._keep(source, route, headers, body, now, ReceiptState.STORED)
+        # Nobody else writes, so the next numbers are ours.
+        newest = self._kept[-1][0] if self._kept else self._db.rows(sql.newest_receipt)[0][0] or 0
+        self._kept.append((newest + 1, source, microseconds(now), body, route, as_json(headers), _STORED, None, "{}"))
+        return int(newest + 1)
 
     def keep_dead_letter(self, source: str, body: bytes, why: str, now: datetime) -> int | None:
         digest = hashlib.sha256(body).hexdigest()
         since = now - _SAME_DEAD_LETTER
         if self._db.row(sql.same_dead_letter, source=source, identity=digest, since=since):
             return None
-        return self._keep(source, None, {}, body, now, ReceiptState.DEAD, digest, {"problem": why})
+        cells: Row = source, now, body, None, {}, ReceiptState.DEAD, digest, {"problem": why}
+        return self._db.run(sql.add_receipt, **dict(zip(_RECEIPT, cells, strict=True))).lastrowid
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
         newest_half = limit // 2
@@ -352,29 +377,13 @@ class SqlTransaction:
 
     def move_waits(self, by: timedelta, claimed_after: datetime) -> None:
         for statement in sql.move_waits:
-            self._run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
+            self._db.run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
 
     def next_due(self) -> dict[str, datetime]:
         ((planned, leased, finder, tracker, reporter, timers),) = self._db.rows(sql.next_due)
         sender = min((at for at in (planned, leased) if at), default=None)
         due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
         return {tick: at for tick, at in due.items() if at}
-
-    def _keep(
-        self,
-        source: str,
-        route: str | None,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: datetime,
-        state: ReceiptState,
-        identity: str | None = None,
-        result: Mapping[str, Any] | None = None,
-    ) -> int:
-        cells = source, now, body, route, headers, state, identity, result or {}
-        row_id = self._db.run(sql.add_receipt, **dict(zip(_RECEIPT, cells, strict=True))).lastrowid
-        assert row_id is not None
-        return row_id
 
     def _all(self, make: Callable[..., T], statement: Statement, **values: Any) -> list[T]:
         return [make(*row) for row in self._db.rows(statement, **values)]

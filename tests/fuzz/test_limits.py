@@ -5,9 +5,10 @@ A text larger than a whole window is the one exception that the limits make: it 
 """
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import Connection, create_engine
 
 from bridge.dispatcher import Accepted, Asker, Denied, Dispatcher, SmsRequest
 from bridge.domain.house import House, Person, Role, SmsRules
@@ -47,11 +47,14 @@ LIMITS = (
 class Inline:
     """A Store on one connection, without threads, in a transaction that is never committed."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
-        return fn(SqlTransaction(self._connection))
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+        tx = SqlTransaction(self._connection)
+        result = fn(tx)
+        tx.finish()
+        return result
 
     async def read(self, fn: Callable[[Transaction], T]) -> T:
         return fn(SqlTransaction(self._connection))
@@ -93,7 +96,7 @@ class Entry:
 class Traffic(RuleBasedStateMachine):
     """People type, incidents page, Mobizon answers as it likes, and time goes on."""
 
-    connection: Connection
+    connection: sqlite3.Connection
     outbox_of: type[Outbox] = Outbox
 
     def __init__(self) -> None:
@@ -101,7 +104,7 @@ class Traffic(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock, self.metrics = FakeClock(), Metrics()
         self.house = Live(House(people=PEOPLE, sms=SmsRules(allowed_regions=frozenset({"KZ"})), limits=LIMITS[0]))
-        self.undone = self.connection.begin()
+        self.connection.execute("BEGIN")
         self.store = Inline(self.connection)
         self.door = Dispatcher(self.store, self.clock, self.house, self.metrics)
         self.outbox = self.outbox_of(self.store, self.clock, self.house, self.metrics)
@@ -111,7 +114,7 @@ class Traffic(RuleBasedStateMachine):
         self.messages = 0
 
     def teardown(self) -> None:
-        self.undone.rollback()
+        self.connection.execute("ROLLBACK")
         self.loop.close()
 
     def do(self, what: Awaitable[T]) -> T:
@@ -263,14 +266,12 @@ def text_of(segments: int) -> str:
 
 
 @contextmanager
-def a_database() -> Iterator[Connection]:
+def a_database() -> Iterator[sqlite3.Connection]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "bridge.db")
         migrate(path)
-        engine = create_engine(f"sqlite:///{path}")
-        with engine.connect() as connection:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             yield connection
-        engine.dispose()
 
 
 def run_traffic(outbox: type[Outbox], examples: int = EXAMPLES, phases: Collection[Phase] = tuple(Phase)) -> None:
@@ -307,7 +308,7 @@ class Stale:
         self._store = store
         self._told = (spent, now)
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
         spent, now = self._told
         return await self._store.write(lambda tx: fn(cast("Transaction", _Told(tx, spent, now))))
 

@@ -43,6 +43,47 @@ async def test_an_answer_comes_after_the_commit(store: SqliteStore, file: Path) 
             assert stranger.execute("SELECT count(*) FROM receipt WHERE id = ?", (number,)).fetchone() == (1,)
 
 
+async def test_every_receipt_lies_under_the_number_it_was_given(store: SqliteStore) -> None:
+    """They are written many at once, between what else shares their commit, and again when that commit failed."""
+    given: dict[int | None, bytes] = {}
+
+    def keeps(body: bytes) -> Callable[[Transaction], None]:
+        return lambda tx: given.update({tx.keep_receipt("am", None, {}, body, NOW): body})
+
+    def dead(tx: Transaction) -> None:
+        given[tx.keep_dead_letter("am", b"dead", "not JSON", NOW)] = b"dead"
+
+    def looks_at_its_own(tx: Transaction) -> None:
+        kept = tx.receipt(tx.keep_receipt("am", None, {}, b"looked at", NOW))
+        assert kept is not None
+        assert kept.body == b"looked at"
+
+    def broken(tx: Transaction) -> None:
+        tx.keep_receipt("am", None, {}, b"broken", NOW)
+        raise ZeroDivisionError
+
+    for also in ([], [dead, looks_at_its_own], [broken]):
+        works = [*(keeps(b"%d" % n) for n in range(40)), *also, *(keeps(b"%d" % n) for n in range(40, 80))]
+        await asyncio.gather(*map(store.write, works), return_exceptions=True)
+    kept = await store.read(lambda tx: {number: tx.receipt(number) for number in given if number})
+    assert {number: found and found.body for number, found in kept.items()} == given
+    assert len(given) == 3 * 80 + 1
+
+
+async def test_what_is_heavy_holds_up_nobody_who_came_at_the_same_moment(store: SqliteStore) -> None:
+    answered: list[str] = []
+
+    async def write(name: str, *, heavy: bool) -> int:
+        before = await store.write(lambda _: store.commits, heavy=heavy)
+        answered.append(name)
+        return before
+
+    asked = [("a", False), ("long", True), ("b", False), ("longer", True), ("c", False)]
+    commits = await asyncio.gather(*(write(name, heavy=heavy) for name, heavy in asked))
+    assert answered == ["a", "b", "c", "long", "longer"]
+    assert len(set(commits)) == 3, "one for what is short, one for each that is long"
+
+
 async def test_one_culprit_among_many_fails_alone(store: SqliteStore) -> None:
     def broken(tx: Transaction) -> None:
         tx.keep_receipt("alertmanager", None, {}, b"culprit", NOW)

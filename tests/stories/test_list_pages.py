@@ -1,6 +1,7 @@
 """All that Mobizon lists to a number is read: what is left unread would count as never sent."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NoReturn
 
 import pytest
@@ -20,6 +21,8 @@ def listed(number: int, to: str = NUMBER.digits) -> ListedMessage:
 
 class Ledger(SmsGateway):
     """A gateway that lists these, the newest first; `grows` are sent while it is read."""
+
+    ahead = timedelta(0)
 
     def __init__(self, sms: Sequence[ListedMessage], grows: Sequence[ListedMessage] = ()) -> None:
         self.sms, self.grows, self.asked = list(sms), list(grows), 0

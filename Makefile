@@ -31,9 +31,9 @@ check: setup ## format, lint, types, arrows
 bench: setup ## the table of the README, measured here
 	@$(PYTHON) -m tests.bench.bench
 
-torture: setup ## the long fault runs; hours, not minutes
+torture: setup ## the long fault runs and the long fuzzing; hours, not minutes
 	@./tests/prepare.sh
-	@SMS_BRIDGE_TORTURE=long $(PYTHON) -m pytest tests/faults -n 2 -q
+	@SMS_BRIDGE_TORTURE=long $(PYTHON) -m pytest tests/faults tests/fuzz -n 2 -q
 
 lock: setup ## find newer versions of what pyproject.toml names
 	@uv=$$(command -v uv || echo .venv/bin/uv); \

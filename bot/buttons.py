@@ -2,14 +2,13 @@
 
 import logging
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 
-from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery, Message
 
 from bot.access import Known, who
 from bot.cards import answered, clip
+from bot.voice import Words
 from bridge.dispatcher import Accepted, Asker, Denied, Dispatcher
 from bridge.domain.house import House, Person
 from bridge.ports import Live
@@ -27,11 +26,9 @@ class Buttons:
     dispatcher: Dispatcher
     house: Live[House]
 
-    async def hear(self, press: CallbackQuery) -> None:
-        toast = await self._heard(press)
-        # A toast is a courtesy: a late one is refused by Telegram, and what was pressed is done all the same.
-        with suppress(TelegramAPIError):
-            await press.answer(clip(toast, _LONGEST_TOAST))
+    async def hear(self, press: CallbackQuery) -> Words:
+        """Do what was pressed; the toast to show."""
+        return [press.answer(clip(await self._heard(press), _LONGEST_TOAST))]
 
     async def _heard(self, press: CallbackQuery) -> str:
         found = _PRESS.fullmatch(press.data or "")
@@ -44,10 +41,12 @@ class Buttons:
             return f"Not for you: nobody in people has telegram_id: {press.from_user.id}"
         kind, number, token, answer = found.groups()
         if kind == "l":
-            return await self._settle_lost(int(number), token, press.from_user.id, again=answer == "y")
+            return await self._settle_lost(int(number), token, press.from_user.id, message.chat.id, again=answer == "y")
         if kind == "i":
             return await self._answer(int(number), token, speaker.person, answer)
-        said = await self.dispatcher.answer_question(int(number), token, press.from_user.id, send=answer == "y")
+        said = await self.dispatcher.answer_question(
+            int(number), token, press.from_user.id, message.chat.id, send=answer == "y"
+        )
         match said:
             case Accepted():
                 return "On its way."
@@ -72,8 +71,8 @@ class Buttons:
             return said.reason
         return answered(said, person.name, self.house.value)
 
-    async def _settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> str:
-        said = await self.dispatcher.settle_lost(number, token, telegram_id, again=again)
+    async def _settle_lost(self, number: int, token: str, telegram_id: int, chat_id: int, *, again: bool) -> str:
+        said = await self.dispatcher.settle_lost(number, token, telegram_id, chat_id, again=again)
         if isinstance(said, Denied):
             return said.reason
         return "On its way once more." if again else "Left as it is."

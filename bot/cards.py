@@ -30,6 +30,7 @@ from bridge.ports import (
     View,
 )
 from bridge.requests import Answered
+from bridge.texts import length
 
 LONGEST = 4096
 """UTF-16 units in one message: Telegram refuses the whole of a longer one."""
@@ -131,21 +132,6 @@ def stamp(at: datetime, zone: ZoneInfo, now: datetime, *, seconds: bool = False)
         local = at
     words = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
     return words if local.date() == now.astimezone(zone).date() else f"{local:%a} {local.day} {local:%b} {words}"
-
-
-def length(span: timedelta) -> str:
-    """A span as people say it: 5 s, 21 min, 2 h 5 min, 3 d 4 h."""
-    seconds = max(0, round(span.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes = seconds // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
 
 
 def clip(text: str, longest: int = LONGEST) -> str:

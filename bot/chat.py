@@ -23,6 +23,7 @@ from aiogram.methods.base import TelegramType
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
 
 from bot.cards import Rendered, render
+from bot.patience import Patience
 from bridge.config import TelegramSettings
 from bridge.metrics import Metrics
 from bridge.ports import ChatOutcome, Closed, Later, Moved, Place, Shown, Unshowable, Vanished, View
@@ -118,9 +119,10 @@ def keyboard(card: Rendered) -> InlineKeyboardMarkup | None:
     return InlineKeyboardMarkup(inline_keyboard=rows) if rows else None
 
 
-def open_bot(settings: TelegramSettings, metrics: Metrics) -> Bot:
+def open_bot(settings: TelegramSettings, metrics: Metrics, patience: Patience) -> Bot:
     """A bot with a session of its own; close it with `bot.session.close()`. Raises ValueError for a bad token."""
     session = AiohttpSession(api=TelegramAPIServer.from_base(settings.api_url), timeout=REQUEST_TIMEOUT)
+    session.middleware(patience)  # the outermost: what it holds back is no request
     session.middleware(_Counting(metrics))
     return Bot(settings.token.reveal(), session=session)
 

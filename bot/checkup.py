@@ -22,6 +22,8 @@ from aiogram.types import (
 )
 
 from bot.chat import open_bot, reason_of
+from bot.patience import Patience
+from bridge.clock import SystemClock
 from bridge.config import TelegramSettings
 from bridge.domain.house import ChatPlace, House, Person
 from bridge.metrics import Metrics
@@ -37,7 +39,7 @@ class Check:
 
 async def check_telegram(settings: TelegramSettings, house: House) -> AsyncIterator[Check]:
     """Ask Telegram about everything the config names. Nobody gets a message; "typing…" may show for a moment."""
-    bot = open_bot(settings, Metrics())
+    bot = open_bot(settings, Metrics(), Patience(SystemClock()))
     try:
         try:
             me = await bot.get_me()

@@ -7,23 +7,25 @@ import logging
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from aiogram.exceptions import TelegramAPIError
+from aiogram.methods import SendMessage
 from aiogram.types import Message, ReplyParameters
 
 from bot.access import Known, Nobody, Stranger, speaker
-from bot.cards import Rendered, clip, history_line, length, render, spoken, stamp, with_timeline
+from bot.cards import Rendered, clip, history_line, render, spoken, stamp, with_timeline
 from bot.chat import NO_PREVIEW, keyboard
+from bot.voice import Words
 from bridge.clock import Clock
 from bridge.dispatcher import Asker, Denied, Dispatcher, SmsRequest
 from bridge.domain.house import House, Role
 from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
+from bridge.domain.wall import instants, next_reading
 from bridge.inquiries import EVERYTHING, Inquiries, Money, Scope
 from bridge.ports import Live, NoteView, Place, QuestionView, Store
+from bridge.texts import length
 
 log = logging.getLogger(__name__)
 
@@ -99,14 +101,11 @@ def read_at(written: str, zone: ZoneInfo, now: datetime) -> datetime:
     try:
         if "T" in written.upper():
             moment = datetime.fromisoformat(written)
-            at = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+            meant = [moment.astimezone(UTC)] if moment.tzinfo else instants(moment.date(), moment.time(), zone)
+            at = next((at for at in meant if at > now), meant[-1])
         else:
-            today = now.astimezone(zone).date()
-            clock_time = time.fromisoformat(written if len(written.partition(":")[0]) == 2 else f"0{written}")
-            at = datetime.combine(today, clock_time.replace(tzinfo=None), zone)
-            if at.astimezone(UTC) <= now:
-                at = datetime.combine(today + timedelta(days=1), clock_time.replace(tzinfo=None), zone)
-        at = at.astimezone(UTC)
+            reading = time.fromisoformat(written if len(written.partition(":")[0]) == 2 else f"0{written}")
+            at = next_reading(reading.replace(tzinfo=None), zone, now)
     except (ValueError, OverflowError):
         raise Misread(f"at={clip(written, 40)} is not a time; write at=18:00 or at=2026-11-23T18:00") from None
     if at <= now:
@@ -210,7 +209,7 @@ MENU: Mapping[str, str] = {name: words for name, (_, words) in _HELP.items() if 
 
 @dataclass(slots=True)
 class Commands:
-    """Hears messages and answers them. `hear` is given each with its cause, `telegram:BOT:UPDATE`."""
+    """Hears messages and says what to answer. `hear` is given each with its cause, `telegram:BOT:UPDATE`."""
 
     dispatcher: Dispatcher
     inquiries: Inquiries
@@ -219,37 +218,39 @@ class Commands:
     house: Live[House]
     _edits_answered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=200))
 
-    async def hear(self, message: Message, cause: str) -> None:
-        """Run a command, or say why not; anything else is left alone."""
+    async def hear(self, message: Message, cause: str) -> Words:
+        """Run a command; what to answer. Anything else is left alone."""
         if message.migrate_to_chat_id or message.migrate_from_chat_id:
             await self._follow(message)
-            return
+            return []
         command = read_command(message.text)
         if command is None or not await _is_ours(command, message):
-            return
+            return []
         said_by = speaker(message, self.house.value)
         match said_by:
             case Nobody():
                 log.info("command ignored: not a person's own words", extra={"command": command.name})
             case Stranger() | Known() if command.name == "id":
-                await _reply(message, _ids(message))
+                return [_reply(message, _ids(message))]
             case Stranger(telegram_id, chat):
                 if chat is not None and (role := _role_needed(command.name)) is not None:
-                    await _reply(message, _refusal(command.name, telegram_id, role))
+                    return [_reply(message, _refusal(command.name, telegram_id, role))]
             case Known():
-                await self._run(command, message, said_by, cause)
+                return await self._run(command, message, said_by, cause)
+        return []
 
-    async def hear_edit(self, message: Message) -> None:
+    async def hear_edit(self, message: Message) -> Words:
         """An edited command is never run; whoever may speak is told so, once."""
         command = read_command(message.text)
         here = (message.chat.id, message.message_id)
         if command is None or here in self._edits_answered or not await _is_ours(command, message):
-            return
-        if isinstance(speaker(message, self.house.value), Known):
-            self._edits_answered.append(here)
-            await _reply(message, "Edits are not read; send it again.")
+            return []
+        if not isinstance(speaker(message, self.house.value), Known):
+            return []
+        self._edits_answered.append(here)
+        return [_reply(message, "Edits are not read; send it again.")]
 
-    async def _run(self, command: Command, message: Message, known: Known, cause: str) -> None:
+    async def _run(self, command: Command, message: Message, known: Known, cause: str) -> Words:
         house, now = self.house.value, self.clock.now()
         topic = message.message_thread_id if message.is_topic_message else None
         zone = house.zone_of(known.chat.name if known.chat else None)
@@ -267,12 +268,11 @@ class Commands:
         elif heard.private or command.mention:
             answer = f"There is no /{command.name}; /help lists what there is."
         else:
-            return
-        if answer is not None:
-            await _reply(message, answer)
+            return []
+        words: Words = [] if answer is None else [_reply(message, answer)]
         if known.chat and known.chat.delete_commands:
-            with suppress(TelegramAPIError):  # it takes a right that the bot may lack; nothing depends on it
-                await message.delete()
+            words.append(message.delete())
+        return words
 
     def _handlers(self) -> dict[str, Handler]:
         return {
@@ -370,12 +370,11 @@ class Commands:
         return f"Hello {person.spoken}. Your role here is {person.role.name.lower()}; /help lists what I do."
 
     async def _follow(self, message: Message) -> None:
-        """A group became a supergroup, says one of Telegram's two service messages; only our own are followed."""
+        """A group became a supergroup, says one of Telegram's two service messages."""
         old, new = message.chat.id, message.migrate_to_chat_id
         if new is None:
             old, new = message.migrate_from_chat_id or 0, message.chat.id
-        if self.house.value.chats_by_id(old):
-            await self.dispatcher.chat_moved(old, new)
+        await self.dispatcher.chat_moved(old, new)
 
 
 async def _is_ours(command: Command, message: Message) -> bool:
@@ -386,9 +385,9 @@ async def _is_ours(command: Command, message: Message) -> bool:
     return me is not None and command.mention.casefold() == (me.username or "").casefold()
 
 
-async def _reply(message: Message, answer: Rendered | str) -> None:
+def _reply(message: Message, answer: Rendered | str) -> SendMessage:
     rendered = render(NoteView(answer)) if isinstance(answer, str) else answer
-    await message.answer(
+    return message.answer(
         rendered.text,
         reply_markup=keyboard(rendered),
         link_preview_options=NO_PREVIEW,

@@ -5,6 +5,7 @@ Updates stay plain dicts here: one that aiogram cannot read must not take the wh
 
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 
 from aiogram import Bot
@@ -71,7 +72,9 @@ class Poller:
         )
         now = self._clock.now()
         kept = [
-            TelegramUpdate(self._bot.id, update["update_id"], now, json.dumps(update).encode()) for update in updates
+            TelegramUpdate(self._bot.id, update["update_id"], now, json.dumps(update).encode())
+            for update in updates
+            if isinstance(update.get("update_id"), int)  # without its number there is nothing to say "have it" with
         ]
         if kept:
             await self._dispatcher.receive_updates(kept)
@@ -88,8 +91,9 @@ class Poller:
         """One long poll that never raises; how many seconds to wait before the next."""
         try:
             if not self._webhook_gone:
-                await self._bot.delete_webhook()  # while one is set, getUpdates is refused
-                self._webhook_gone = True
+                with suppress(TelegramRetryAfter):  # in a flood it is asked again with the next poll
+                    await self._bot.delete_webhook()  # while one is set, getUpdates is refused
+                    self._webhook_gone = True
             await self.poll_once(timeout)
             await self._recovered()
             return 0

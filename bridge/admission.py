@@ -8,10 +8,12 @@ silence the newest webhooks are understood before the older ones: the order of r
 """
 
 import secrets
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
 
 from bridge import escalator, texts, watch
 from bridge.domain import escalation
@@ -33,6 +35,9 @@ class Parsed:
     report: Report | None
     problem: str = ""
 
+
+Tally = Counter[tuple[str, ...]]
+"""What is to be counted once it is committed: ("suppressed", why) or ("alerts", source, status)."""
 
 _NOWHERE = Route(name="")
 _NO_POLICY = Policy("", ())
@@ -64,10 +69,13 @@ class _Group:
 
 @dataclass(slots=True)
 class _Book:
-    """What one transaction has read and is about to write. New incidents have negative ids until the end."""
+    """What one transaction has read and is about to write. Numbers from `first` on are used, and taken at the end."""
 
-    groups: defaultdict[tuple[str, str], _Group]  # by source and group_key
-    last_seen: dict[tuple[str, str], datetime]
+    first: int
+    numbers: Iterator[int]
+    groups: defaultdict[tuple[str, str], _Group] = field(default_factory=lambda: defaultdict(_Group))  # by source, key
+    identities: dict[int, str] = field(default_factory=dict)  # of reports, by receipt
+    last_seen: dict[tuple[str, str], datetime] = field(default_factory=dict)
     opened: dict[int, Incident] = field(default_factory=dict)
     changed: dict[int, Incident] = field(default_factory=dict)
     plans: dict[int, list[Notification]] = field(default_factory=dict)
@@ -77,6 +85,7 @@ class _Book:
     timeline: list[TimelineEntry] = field(default_factory=list)
     ended: list[Incident] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
+    tally: Tally = field(default_factory=Counter)
 
     def put(self, incident: Incident) -> None:
         """Keep an incident as it is now, new or changed."""
@@ -87,7 +96,7 @@ class _Book:
         else:
             group.open.pop(incident.route, None)
             group.ended[incident.route] = incident
-        (self.opened if incident.id < 0 else self.changed)[incident.id] = incident
+        (self.opened if incident.id in self.opened else self.changed)[incident.id] = incident
 
     def note(self, record: AlertRecord) -> None:
         self.groups[record.source, record.group_key].know(record)
@@ -100,41 +109,56 @@ class Admission:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def admit(self, tx: Transaction, house: House, arrived: Sequence[Parsed], now: datetime) -> None:
-        """Write everything that these reports cause."""
+    def admit(self, tx: Transaction, house: House, arrived: Sequence[Parsed], now: datetime) -> Tally:
+        """Write everything that these reports cause; what to `count` once that is committed."""
         book = _read(tx, house, arrived)
         for parsed in arrived:
             if parsed.report is None:
-                self._unreadable(tx, book, house, parsed, now)
+                _unreadable(book, parsed)
             else:
-                self._understand(book, house, parsed.receipt, parsed.report, now)
+                _understand(book, house, parsed.receipt, parsed.report, now)
         _write(tx, book, house, now)
+        for parsed in arrived:
+            if parsed.report is None:
+                _complain(tx, house, parsed, now)
+        return book.tally
 
-    def _unreadable(self, tx: Transaction, book: _Book, house: House, parsed: Parsed, now: datetime) -> None:
-        receipt = parsed.receipt
-        self._metrics.suppressed.labels("unreadable").inc()
-        book.receipts.append(replace(receipt, state=ReceiptState.UNREADABLE, result={"problem": parsed.problem}))
-        text = f"{receipt.source} sent what I cannot read: {parsed.problem} (receipt {receipt.id}); nobody was paged"
-        watch.begin(tx, house, "unreadable", text, now, subject=receipt.source)
+    def count(self, tally: Tally) -> None:
+        """A transaction may run twice, but it is committed once."""
+        for (name, *labels), times in tally.items():
+            (self._metrics.alerts if name == "alerts" else self._metrics.suppressed).labels(*labels).inc(times)
 
-    def _understand(self, book: _Book, house: House, receipt: Receipt, report: Report, now: datetime) -> None:
-        for alert in report.alerts:
-            self._metrics.alerts.labels(receipt.source, alert.status).inc()
-        identity = receipt.source, report.identity
-        before = book.last_seen.get(identity)
-        hearing = _Hearing(book, house, receipt, report, now)
-        hearing.hear()
-        self._metrics.suppressed.labels("stale").inc(hearing.stale)
-        self._metrics.suppressed.labels("told_elsewhere").inc(hearing.told_elsewhere)
-        result: dict[str, object] = {"alerts": len(report.alerts), "incidents": hearing.touched}
-        news = {"opened", "opened again", "joined", "resolved"}.intersection(hearing.touched.values())
-        if before is not None and not news:
-            result["repeated"] = _kind_of_repeat(house, receipt, report, receipt.received_at - before)
-            self._metrics.suppressed.labels(result["repeated"]).inc()
-            if result["repeated"] == "reminder":
-                book.reminded += hearing.touched
-        book.last_seen[identity] = max(before or receipt.received_at, receipt.received_at)
-        book.receipts.append(replace(receipt, state=ReceiptState.UNDERSTOOD, identity=identity[1], result=result))
+
+def _unreadable(book: _Book, parsed: Parsed) -> None:
+    book.tally["suppressed", "unreadable"] += 1
+    result = {"problem": parsed.problem}
+    book.receipts.append(replace(parsed.receipt, state=ReceiptState.UNREADABLE, result=result))
+
+
+def _complain(tx: Transaction, house: House, parsed: Parsed, now: datetime) -> None:
+    receipt = parsed.receipt
+    text = f"{receipt.source} sent what I cannot read: {parsed.problem} (receipt {receipt.id}); nobody was paged"
+    watch.begin(tx, house, "unreadable", text, now, subject=receipt.source)
+
+
+def _understand(book: _Book, house: House, receipt: Receipt, report: Report, now: datetime) -> None:
+    identity = book.identities[receipt.id]
+    before = book.last_seen.get((receipt.source, identity))
+    hearing = _Hearing(book, house, receipt, report, now)
+    hearing.hear()
+    touched = [{"id": number, "what": what} for number, what in hearing.touched.items()]
+    result: dict[str, object] = {"alerts": len(report.alerts), "incidents": touched}
+    news = {"opened", "opened again", "joined", "resolved"}.intersection(hearing.touched.values())
+    if before is not None and not news:
+        result["repeated"] = repeated = _kind_of_repeat(house, receipt, report, receipt.received_at - before)
+        book.tally["suppressed", repeated] += 1
+        if repeated == "reminder":
+            book.reminded += hearing.touched
+    book.tally.update(("alerts", receipt.source, alert.status) for alert in report.alerts)
+    book.tally["suppressed", "stale"] += hearing.stale
+    book.tally["suppressed", "told_elsewhere"] += hearing.told_elsewhere
+    book.last_seen[receipt.source, identity] = max(before or receipt.received_at, receipt.received_at)
+    book.receipts.append(replace(receipt, state=ReceiptState.UNDERSTOOD, identity=identity, result=result))
 
 
 def _kind_of_repeat(house: House, receipt: Receipt, report: Report, since: timedelta) -> str:
@@ -197,7 +221,7 @@ class _Hearing:
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
         again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at)
-        if ended.id < 0:  # it began and ended in this very batch: the plan it has is as good as new
+        if ended.id in book.opened:  # it began and ended in this very batch: the plan it has is as good as new
             again = replace(again, first_round=ended.first_round)
         else:
             often = f"{texts.ordinal(again.outbreaks)} time in {_minutes(self._now - again.opened_at)}"
@@ -210,7 +234,7 @@ class _Hearing:
         book, now = self._book, self._now
         muted = route.hours.muted(now)
         incident = Incident(
-            id=-(len(book.opened) + 1),
+            id=next(book.numbers),
             source=self._receipt.source,
             group_key=self._report.group_key,
             route=route.name,
@@ -229,7 +253,7 @@ class _Hearing:
         )
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
-        incident = incident.describing(self._group.of_incident[incident.id].values())
+        book.opened[incident.id] = incident = incident.describing(self._group.of_incident[incident.id].values())
         book.put(incident)
         self.touched[incident.id] = "opened"
         policy = self._house.policies.get(incident.policy or "")
@@ -252,7 +276,7 @@ class _Hearing:
                 self._tell_for_both(teller, row)
                 told.append(row.target)
         self._told += [(row.target, about, incident.id) for row in kept if row.step == 1]
-        self._book.plans[incident.id] = kept
+        self._book.plans[incident.id] = [replace(row, id=next(self._book.numbers)) for row in kept]
         if told:
             what = f"{', '.join(sorted(told))} told by another incident of the same webhook"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what))
@@ -277,7 +301,7 @@ class _Hearing:
 
     def _join(self, incident: Incident, alerts: Sequence[Alert]) -> None:
         known = self._group.of_incident[incident.id]
-        seen = self._seen(incident, self._report.truncated)
+        seen = self._seen(incident, self._report.truncated)  # before this webhook's own alerts are noted
         joined = False
         for alert in alerts:
             heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
@@ -287,19 +311,21 @@ class _Hearing:
             elif (heard.starts_at, heard.receipt) < (before.starts_at, before.receipt):
                 continue  # an HA twin that lags behind, or an older webhook understood late
             self._book.note(heard)
-        seen = seen.describing(known.values())
-        if joined and seen.state is IncidentState.ACKNOWLEDGED:
-            seen = seen.trigger_again()
-            self._book.again[seen.id] = "more has joined it"
-        self._book.put(seen)
+        if joined and incident.state is IncidentState.ACKNOWLEDGED:
+            incident = incident.trigger_again()
+            self._book.again[incident.id] = "more has joined it"
+        incident = incident.describing(known.values(), **seen)
+        self._book.put(incident)
         self.touched[incident.id] = "joined" if joined else "repeated"
         if joined:
-            what = f"{seen.firing} firing now"
+            what = f"{incident.firing} firing now"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what, incident.source))
 
     def _end(self, over: Sequence[Alert]) -> None:
         """Match resolves over every open incident of the group, whatever the routes say by now."""
         whole = self._report.whole_group_over
+        if not over and not whole:
+            return
         ends = {alert.fingerprint: self._end_of(alert.fingerprint, alert.starts_at) for alert in over}
         if whole:
             latest = max((alert.starts_at for alert in over), default=NO_START)
@@ -314,7 +340,7 @@ class _Hearing:
                     self._book.note(record.ended(end))
                     ended += 1
             if ended or (whole and not firing):
-                self._ease(seen)
+                self._ease(incident, seen)
         for record in self._group.ended_by_hand():
             if end := ends.get(record.fingerprint) or ends.get(_WHOLE_GROUP):
                 self._book.note(record.ended(end))
@@ -330,16 +356,19 @@ class _Hearing:
         early = NO_START < end.starts_at < record.starts_at
         return early and any(known.starts_at >= end.starts_at for known in self._group.ends(end.fingerprint))
 
-    def _seen(self, incident: Incident, truncated: int) -> Incident:
-        """This incident, seen once more; a webhook understood late does not say how many the sender leaves out now."""
+    def _seen(self, incident: Incident, truncated: int) -> dict[str, Any]:
+        """What changes of an incident that is seen once more.
+
+        A webhook understood late does not say how many the sender leaves out now.
+        """
         known = self._group.of_incident[incident.id].values()
         late = any(record.receipt > self._receipt.id for record in known)
         last_seen = max(incident.last_seen or self._at, self._at)
-        return replace(incident, last_seen=last_seen, truncated=incident.truncated if late else truncated)
+        return {"last_seen": last_seen, "truncated": incident.truncated if late else truncated}
 
-    def _ease(self, incident: Incident) -> None:
+    def _ease(self, incident: Incident, seen: dict[str, Any]) -> None:
         """Some of it ended: all of it, when nothing fires and the sender left nothing out."""
-        left = incident.describing(self._group.of_incident[incident.id].values())
+        left = incident.describing(self._group.of_incident[incident.id].values(), **seen)
         if left.firing or left.truncated:
             self._book.put(left)
             if self.touched.get(incident.id) != "joined":
@@ -390,13 +419,15 @@ class _Hearing:
 
 
 def _read(tx: Transaction, house: House, arrived: Sequence[Parsed]) -> _Book:
-    book = _Book(groups=defaultdict(_Group), last_seen={})
+    first = tx.numbers(0).start
+    book = _Book(first, count(first))
     groups: set[tuple[str, str]] = set()
     identities: dict[str, set[str]] = defaultdict(set)
     for parsed in arrived:
         if parsed.report:
             groups.add((parsed.receipt.source, parsed.report.group_key))
-            identities[parsed.receipt.source].add(parsed.report.identity)
+            book.identities[parsed.receipt.id] = identity = parsed.report.identity
+            identities[parsed.receipt.source].add(identity)
     for incident in tx.open_incidents(groups):
         book.groups[incident.source, incident.group_key].open[incident.route] = incident
     oldest = min(parsed.receipt.received_at for parsed in arrived)
@@ -411,39 +442,20 @@ def _read(tx: Transaction, house: House, arrived: Sequence[Parsed]) -> _Book:
 
 
 def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
-    """New incidents and their plans get their numbers here, each incident's before its SMS."""
-    numbers = iter(tx.numbers(len(book.opened) + sum(len(plan) for plan in book.plans.values())))
-    real: dict[int, int] = {}
-    rows: list[Notification] = []
-    for temporary in book.opened:
-        real[temporary] = next(numbers)
-        rows += [replace(row, id=next(numbers), incident_id=real[temporary]) for row in book.plans.get(temporary, ())]
-    opened = [replace(incident, id=real[temporary]) for temporary, incident in book.opened.items()]
+    rows = [row for plan in book.plans.values() for row in plan]
+    taken = tx.numbers(next(book.numbers) - book.first)
+    assert taken.start == book.first, "somebody else took numbers in this transaction"
     if book.changed:
         tx.save_incidents(book.changed.values())  # first: what ended makes room for what opens with the same key
-    if opened:
-        tx.add_incidents(opened)
+    if book.opened:
+        tx.add_incidents(book.opened.values())
     if book.written:
-        tx.save_alerts(replace(r, incident_id=real.get(r.incident_id, r.incident_id)) for r in book.written.values())
+        tx.save_alerts(book.written.values())
     if rows:
         tx.add_notifications(rows)
         tx.wake("sender")
-    for incident in opened:
-        if place := _place(house, incident):
-            route = house.route(incident.route)
-            silent = route is not None and route.silent
-            tx.add_card(
-                Card(
-                    0,
-                    CardKind.INCIDENT,
-                    incident.id,
-                    place,
-                    ring=not silent,
-                    urgent=not incident.is_open,
-                    changed_at=now,
-                )
-            )
-    ended = {real.get(incident.id, incident.id): incident.source for incident in book.ended}
+    tx.add_cards(_cards(house, book.opened.values(), now))
+    ended = {incident.id: incident.source for incident in book.ended}
     if ended:
         tx.cancel_planned(ended, "over before it was sent", now)
         tx.bump_cards(CardKind.INCIDENT, ended, now, urgent=True)
@@ -455,12 +467,12 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         _once_more(tx, house, book.changed[number], why, now)
     for number in dict.fromkeys(book.reminded):
         _remind(tx, house, number, now)
-    entries = [TimelineEntry(incident.id, now, "opened", incident.source) for incident in opened]
-    entries += [replace(entry, subject=real.get(entry.subject, entry.subject)) for entry in book.timeline]
+    entries = [TimelineEntry(incident.id, now, "opened", incident.source) for incident in book.opened.values()]
+    entries += book.timeline
     entries += [TimelineEntry(number, now, "over", source) for number, source in ended.items()]
     if entries:
         tx.add_timeline(entries)
-    tx.save_receipts(replace(receipt, result=_renumbered(receipt.result, real)) for receipt in book.receipts)
+    tx.save_receipts(book.receipts)
     tx.wake("reporter")
 
 
@@ -492,25 +504,28 @@ def _minutes(span: timedelta) -> str:
     return f"{max(1, round(span / timedelta(minutes=1)))} min"
 
 
-def _renumbered(result: object, real: dict[int, int]) -> dict[str, object]:
-    """A receipt's result with its incidents as a list of {"id", "what"}."""
-    assert isinstance(result, dict)
-    if "incidents" not in result:
-        return result
-    listed = [{"id": real.get(number, number), "what": what} for number, what in result["incidents"].items()]
-    return {**result, "incidents": listed}
+def _cards(house: House, opened: Iterable[Incident], now: datetime) -> Iterator[Card]:
+    """One for every incident that has a chat to be shown in."""
+    for incident in opened:
+        if place := _place(house, incident):
+            route = house.route(incident.route)
+            silent, over = route is not None and route.silent, not incident.is_open
+            yield Card(0, CardKind.INCIDENT, incident.id, place, ring=not silent, urgent=over, changed_at=now)
 
 
 def _routes(house: House, receipt: Receipt, alert: Alert) -> list[tuple[Route, str]]:
     """Which routes an alert takes, each with a note when something about that is odd."""
     rules = house.sources.get(receipt.source)
     bounded = rules.routes if rules else frozenset[str]()
-    astray = replace(_NOWHERE, chat=house.watch.chat)
     if receipt.route is not None:
-        named = house.route(receipt.route)
-        return [(named, "")] if named else [(astray, f'no route is called "{receipt.route}"')]
-    taken = [r for r in matching(house.routes, dict(alert.labels)) if not bounded or r.name in bounded]
-    return [(route, "") for route in taken] or [(astray, "no route matched")]
+        if named := house.route(receipt.route):
+            return [(named, "")]
+        note = f'no route is called "{receipt.route}"'
+    else:
+        if taken := [r for r in matching(house.routes, alert.labels) if not bounded or r.name in bounded]:
+            return [(route, "") for route in taken]
+        note = "no route matched"
+    return [(replace(_NOWHERE, chat=house.watch.chat), note)]
 
 
 def _place(house: House, incident: Incident) -> Place | None:

@@ -1,6 +1,7 @@
 """The composition root: builds everything, starts it, and stops it in reverse. Nobody else knows how."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import secrets
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bridge import __version__, heartbeat
+from bridge import __version__, doubt, heartbeat
 from bridge.caretaker import LAST_ALIVE, Caretaker
-from bridge.clock import Clock, SystemClock
+from bridge.clock import Clock, SteadyClock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
 from bridge.dispatcher import Dispatcher
 from bridge.domain.alert import Report
@@ -35,8 +36,10 @@ from bridge.retention import Retention
 from bridge.sender import Sender
 from bridge.sources import parse
 from bridge.ticker import Tick, Ticker
+from bridge.timekeeper import Timekeeper
 from bridge.timers import Timers
 from bridge.tracker import Tracker
+from bridge.watchdog import notify_systemd, watching
 from bridge.web.app import build_apps
 from storage import SqliteStore, open_store
 
@@ -56,6 +59,8 @@ _EVERY = {
     "timers": timedelta(seconds=5),
     "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
+    "files": timedelta(seconds=10),
+    "timekeeper": timedelta(seconds=1),
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
@@ -64,6 +69,7 @@ _TALKING = {"reporter", "bot"}
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
 _GAP = timedelta(minutes=10)  # longer than any restart
+_COUNTED = 1000  # a number that people read need not be larger
 _WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
@@ -103,6 +109,7 @@ class Bridge:
         for name in _needs_restart(self.config.value, config):
             log.warning("%s changed: that takes a restart", name)
         self.config.value, self.house.value = config, config.house
+        await _if_it_can_be_kept(self.dispatcher.follow_moves(config.house))
         self.gateway.set_key(config.mobizon.api_key)
         await _if_it_can_be_kept(self.dispatcher.end_trouble("config"))
         log.info("config read again")
@@ -111,6 +118,7 @@ class Bridge:
     async def ready(self) -> str | None:
         """Why we cannot take work; None when we can: the database is writable. Mobizon may be down."""
         stamp = self.clock.now().isoformat()
+        await self.store.look_at_files()
 
         def touch(tx: Transaction) -> None:
             tx.set_meta("last_ready", stamp)
@@ -139,19 +147,22 @@ class Bridge:
 
 
 @asynccontextmanager
-async def build(config: Config, clock: Clock, config_file: Path | None = None) -> AsyncIterator[Bridge]:
+async def build(config: Config, machine: Clock, config_file: Path | None = None) -> AsyncIterator[Bridge]:
     """Open the store, connect the edges, listen. Webhooks are taken from the first moment on."""
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
+        metrics, clock = Metrics(), SteadyClock(machine)
         live, house = Live(config), Live(config.house)
         store = await stack.enter_async_context(open_store(config.storage.path))
-        await store.write(_name_installation)
+        await _begin_life(stack, store, clock)
         gateway = await stack.enter_async_context(Mobizon(config.mobizon, clock, metrics))
         dispatcher = Dispatcher(store, clock, house, metrics)
         outbox = Outbox(store, clock, house, metrics)
+        await dispatcher.follow_moves(config.house)
+        timekeeper = Timekeeper(store, clock, house)
+        await timekeeper.catch_up()
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
-        await _distrust_a_gap(store, outbox, dispatcher, clock)
+        await _distrust_a_gap(store, dispatcher, clock)
         bridge = Bridge(
             config=live,
             house=house,
@@ -165,7 +176,11 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             clock=clock,
             config_file=config_file,
         )
+        doubted = doubt.Doubt(store, outbox, gateway, clock)
+        await doubted.recall()
+        bridge.sender.sent_before = doubted.sent_before
         bridge.ticks += [
+            timekeeper,
             Intake(store, dispatcher, _parse, house, clock),
             bridge.sender,
             Finder(store, outbox, gateway, clock),
@@ -173,6 +188,7 @@ async def build(config: Config, clock: Clock, config_file: Path | None = None) -
             Timers(store, dispatcher, clock),
             Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
+            _FilesTick(store),
         ]
         await _listen(stack, bridge)
         if config.telegram is not None:
@@ -187,6 +203,7 @@ async def beating(bridge: Bridge) -> AsyncIterator[Ticker]:
     ticker = Ticker(bridge.ticks, _EVERY, bridge.clock, bridge.metrics)
     bridge.store.on_commit(ticker.wake)
     bridge.sender.on_free = lambda: ticker.wake(["sender"])
+    bridge.dispatcher.on_accept = lambda: ticker.wake(["sender"])  # it claims in the commit that plans: one sync less
     bridge.ticker = ticker
     talking = asyncio.create_task(_talk(bridge), name="telegram")
     await _say_hello(bridge)
@@ -211,13 +228,17 @@ async def run(config_file: Path) -> None:
     Raises ConfigError before anything starts, and NotStored when the disk failed the database: whoever started us
     starts us again.
     """
-    config = load_config(config_file)
+    config, clock = load_config(config_file), SystemClock()
     loop, stopping, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    async with build(config, SystemClock(), config_file) as bridge, beating(bridge):
+    async with watching(clock, notify_systemd), build(config, clock, config_file) as bridge, beating(bridge):
+        notify_systemd(b"READY=1")
+        # What is here now stays as long as we do; to search it for garbage again and again stops everything for 0.2 s.
+        gc.freeze()
         log.info("sms-bridge %s is up, listening on port %s", __version__, ", ".join(map(str, bridge.ports)))
+        examined = asyncio.create_task(bridge.store.examine(), name="examine")
         stop = asyncio.create_task(stopping.wait())
         ruined = asyncio.create_task(bridge.store.ruined.wait())
         while not stop.done() and not ruined.done():
@@ -227,9 +248,12 @@ async def run(config_file: Path) -> None:
                 reload.clear()
                 await bridge.reload()
             again.cancel()
+        examined.cancel()
+        await asyncio.wait({examined})
+        notify_systemd(b"STOPPING=1")
         log.info("stopping: what is on the wire is finished first")
     if ruined.done() and not stop.done():
-        raise NotStored("the disk failed the database; start again, and look at the disk")
+        raise NotStored(bridge.store.ruin)
 
 
 async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
@@ -240,20 +264,50 @@ async def _if_it_can_be_kept(told: Awaitable[None]) -> None:
         log.error("the watch chat could not be told: %s", error)
 
 
-async def _distrust_a_gap(store: SqliteStore, outbox: Outbox, dispatcher: Dispatcher, clock: Clock) -> None:
+async def _begin_life(stack: AsyncExitStack, store: SqliteStore, clock: Clock) -> None:
+    """Before anything is claimed: learn how the life before ended, and say that this one has not ended well yet."""
+    now = clock.now()
+    if not await store.write(lambda tx: doubt.begin_life(tx, now, first=_name_installation(tx))):
+        log.warning("the last stop was not in good order: for a while SMS are looked for before they are sent")
+    # Into the file itself: were the last stop's mark taken back in the log only, losing the log brought it back,
+    # and with it the trust in what else was lost.
+    if not await store.fold():
+        log.warning("somebody reads the database, so its log could not be folded into the file")
+
+    async def end(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and not store.ruined.is_set():
+            await _if_it_can_be_kept(store.write(doubt.end_life))
+
+    stack.push_async_exit(end)
+
+
+async def _distrust_a_gap(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:
     """Nobody used this database for a while: perhaps it is a restored backup, and what it owes was sent since."""
     last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
     now = clock.now()
     if last is not None and now - datetime.fromisoformat(last) > _GAP:
-        since = datetime.fromisoformat(last)
-        held = await outbox.hold_back(since)
-        if held:
+        await store.write(lambda tx: doubt.doubt_all(tx, now))
+        waiting = await store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
+        if waiting:
+            since = datetime.fromisoformat(last)
             text = (
-                f"the database was last in use {since:%d.%m %H:%M} UTC: {held} SMS are looked up before they are sent"
+                f"the database was last in use {since:%d.%m %H:%M} UTC: "
+                f"{waiting} SMS are looked up before they are sent"
             )
             log.warning(text)
             await dispatcher.say(text)
     await store.write(lambda tx: tx.set_meta(LAST_ALIVE, now.isoformat()))
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesTick:
+    """Sees that the database is still where it was, also while nothing is written."""
+
+    store: SqliteStore
+    name: str = "files"
+
+    async def run(self) -> None:
+        await self.store.look_at_files()
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,16 +404,21 @@ def _updates_posted(bridge: Bridge) -> Callable[[str | None, bytes], Awaitable[i
     return receive
 
 
-def _name_installation(tx: Transaction) -> None:
-    """Our own name in references: two installations on one account never take each other's SMS for theirs."""
-    if tx.meta("installation") is None:
-        tx.set_meta("installation", secrets.token_hex(8))
+def _name_installation(tx: Transaction) -> bool:
+    """Our own name in references: two installations on one account never take each other's SMS for theirs.
+
+    Whether it is new, and so the database.
+    """
+    if tx.meta("installation") is not None:
+        return False
+    tx.set_meta("installation", secrets.token_hex(8))
+    return True
 
 
 async def _say_hello(bridge: Bridge) -> None:
     now = bridge.clock.now()
     counts = await bridge.store.read(lambda tx: tx.outbox_counts())
-    late = await bridge.store.read(lambda tx: len(tx.claimable(now, 1000)))
+    late = await bridge.store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
     open_now = len(await bridge.inquiries.incidents(limit=1000))
     uncertain = counts.get(State.UNCERTAIN, 0)
     await bridge.dispatcher.say(f"{__version__} up: {open_now} open, {uncertain} uncertain, {late} late.")

@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.domain.house import House
 from bridge.ports import Balance, Live, SmsGateway, Store
+from bridge.texts import length
 
 log = logging.getLogger(__name__)
 
 LAST_ALIVE = "last_alive"
 """In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
-_MONEY_EVERY = timedelta(minutes=10)
+_MONEY_EVERY = 600.0  # seconds
+_CLOCK_OFF = timedelta(seconds=30)
 
 
 class Caretaker:
@@ -47,7 +49,7 @@ class Caretaker:
         self._heartbeat = heartbeat
         self._read_key = read_key
         self._report_balance = report_balance
-        self._money_seen: datetime | None = None
+        self._money_seen: float | None = None  # monotonic
 
     async def run(self) -> None:
         """One look at everything."""
@@ -59,6 +61,7 @@ class Caretaker:
             self._read_key()
             await self._end_idle_trouble()
         await self._look_at_money()
+        await self._compare_clocks()
         if not stuck:
             await self._heartbeat()
 
@@ -79,7 +82,7 @@ class Caretaker:
             await self._dispatcher.end_trouble("mobizon")
 
     async def _look_at_money(self) -> None:
-        below, now = self._house.value.watch.balance_below, self._clock.now()
+        below, now = self._house.value.watch.balance_below, self._clock.monotonic()
         if below is None or (self._money_seen is not None and now - self._money_seen < _MONEY_EVERY):
             return
         balance = await self._gateway.balance()
@@ -92,3 +95,15 @@ class Caretaker:
             await self._dispatcher.begin_trouble("balance", "", text)
         else:
             await self._dispatcher.end_trouble("balance")
+
+    async def _compare_clocks(self) -> None:
+        """With Mobizon's, as it said the hour in its newest answer."""
+        if await self._store.read(lambda tx: tx.open_trouble("clock", "")):
+            await self._gateway.balance()  # with nothing to send, no other answer would say that the clock is right
+        ahead = self._gateway.ahead
+        if abs(ahead) >= _CLOCK_OFF:
+            side = "ahead of" if ahead > timedelta(0) else "behind"
+            text = f"the clock of this machine is {length(abs(ahead))} {side} Mobizon's: set it right, by NTP for good"
+            await self._dispatcher.begin_trouble("clock", "", text)
+        else:
+            await self._dispatcher.end_trouble("clock")

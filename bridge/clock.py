@@ -2,8 +2,12 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_STEP = timedelta(seconds=2)  # what differs by less was slewed, not set
+# Laptops sleep, and CLOCK_MONOTONIC sleeps with them: time that passed would look like a clock that was set.
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -15,6 +19,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never jump; only differences mean anything."""
+        ...
+
+    def elapsed(self) -> float:
+        """As `monotonic`, but it also goes on while the machine sleeps."""
         ...
 
     async def wait(self, seconds: float) -> None:
@@ -31,5 +39,45 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def elapsed(self) -> float:
+        return time.clock_gettime(_SINCE_BOOT)
+
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class SteadyClock:
+    """A clock whose `now` goes on as if nobody had set it, until `adopt`.
+
+    What waits in the database was dated by the clock as it was. So nobody may read the new hour before those dates
+    are moved along: whoever does that adopts the jump in the same breath.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._zero = clock.now() - self._elapsed()
+
+    def now(self) -> datetime:
+        wall, steady = self._clock.now(), self._zero + self._elapsed()
+        return wall if abs(wall - steady) < _STEP else steady
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def elapsed(self) -> float:
+        return self._clock.elapsed()
+
+    async def wait(self, seconds: float) -> None:
+        await self._clock.wait(seconds)
+
+    def jump(self) -> timedelta:
+        """By how much the clock was set and nobody knows yet; zero for less than two seconds."""
+        ahead = self._clock.now() - (self._zero + self._elapsed())
+        return ahead if abs(ahead) >= _STEP else timedelta(0)
+
+    def adopt(self, jump: timedelta) -> None:
+        """From now on `now` is the new hour."""
+        self._zero += jump
+
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=self._clock.elapsed())

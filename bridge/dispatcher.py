@@ -1,5 +1,6 @@
 """The door: everything that changes what we owe anybody goes through here, one transaction each."""
 
+import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,19 +20,26 @@ from bridge.requests import Accepted, Answered, Asked, Asker, Denied, PageReques
 
 __all__ = ["Accepted", "Answered", "Asked", "Asker", "Denied", "Dispatcher", "PageRequest", "SmsRequest"]
 
+log = logging.getLogger(__name__)
+
 QUESTION_OPEN = timedelta(minutes=10)
 """How long *Send* may be pressed."""
 FARTHEST = timedelta(days=14)
 """How far ahead an SMS may be deferred."""
 WORTH_TRYING = timedelta(hours=24)
 """How long a typed SMS is tried while the gateway cannot be used."""
+_FEW = 16  # webhooks; so few cost little, and share a commit with whatever waits
 _TOKEN_BYTES = 8
+_NO_BUTTON = "This button is no longer in use."
 _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
 _LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
 
 
 class Dispatcher:
-    """Load, decide, save. Every method raises NotStored when the database could not keep it."""
+    """Load, decide, save. Every method raises NotStored when the database could not keep it.
+
+    `on_accept` is called when alerts are about to be written: what is done then in the store shares their commit.
+    """
 
     def __init__(self, store: Store, clock: Clock, house: Live[House], metrics: Metrics) -> None:
         self._store = store
@@ -39,6 +47,7 @@ class Dispatcher:
         self._house = house
         self._metrics = metrics
         self._admission = Admission(metrics)
+        self.on_accept = _nobody
 
     # --- webhooks ----------------------------------------------------------------------------------
 
@@ -66,7 +75,10 @@ class Dispatcher:
     async def accept(self, arrived: Sequence[Parsed]) -> None:
         """Let what webhooks said become incidents, plans and cards: all of them in one transaction."""
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now))
+        self.on_accept()
+        heavy = len(arrived) > _FEW
+        tally = await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=heavy)
+        self._admission.count(tally)
 
     async def replay(self, receipt_id: int) -> int | None:
         """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""
@@ -121,7 +133,7 @@ class Dispatcher:
         return await self._store.write(send)
 
     async def answer_question(
-        self, question_id: int, token: str, telegram_id: int, *, send: bool
+        self, question_id: int, token: str, telegram_id: int, chat_id: int, *, send: bool
     ) -> Accepted | Denied | None:
         """*Send* or *Don't send* was pressed. None: it was dropped as asked. Denied: not theirs, or too late."""
         house, now = self._house.value, self._clock.now()
@@ -129,7 +141,9 @@ class Dispatcher:
         def answer(tx: Transaction) -> Accepted | Denied | None:
             question = tx.question(question_id)
             if question is None or not secrets.compare_digest(question.token, token):
-                return Denied("This button is no longer in use.")
+                return Denied(_NO_BUTTON)
+            if not _stands_in(tx, question_id, chat_id, telegram_id):
+                return Denied(_NO_BUTTON)
             if question.telegram_id != telegram_id:
                 return Denied(f"Only {_spoken(house, question.asked_by)} can press this.", forbidden=True)
             if question.answer is not None or now >= question.expires_at:
@@ -159,7 +173,9 @@ class Dispatcher:
 
         await self._store.write(expire)
 
-    async def settle_lost(self, number: int, token: str, telegram_id: int, *, again: bool) -> Notification | Denied:
+    async def settle_lost(
+        self, number: int, token: str, telegram_id: int, chat_id: int, *, again: bool
+    ) -> Notification | Denied:
         """*Send again* or *Leave it* was pressed under an SMS whose answer was lost and that is not listed."""
         house, now = self._house.value, self._clock.now()
 
@@ -167,7 +183,9 @@ class Dispatcher:
             row = tx.notification(number)
             person = house.person_by_telegram(telegram_id)
             if row is None or not secrets.compare_digest(lost_token(row), token):
-                return Denied("This button is no longer in use.")
+                return Denied(_NO_BUTTON)
+            if not _stands_in(tx, number, chat_id, telegram_id):
+                return Denied(_NO_BUTTON)
             if row.state is not State.UNCERTAIN or row.asked_at is None:
                 return Denied("Too late: that is settled.")
             if person is None or person.role < (Role.RESPONDER if row.person else Role.OPERATOR):
@@ -300,9 +318,18 @@ class Dispatcher:
         return await self._store.write(hint)
 
     async def chat_moved(self, old_chat_id: int, new_chat_id: int) -> None:
-        """A group became a supergroup: its cards go on there, and the watch chat hears which id to write."""
+        """A group became a supergroup, says Telegram. If it is one of ours, all that held for it holds there."""
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: watch.chat_moved(tx, house, old_chat_id, new_chat_id, now))
+        if house.chats_by_id(old_chat_id):
+            await self._store.write(lambda tx: watch.chat_moved(tx, house, old_chat_id, new_chat_id, now))
+            self._house.value = self._house.value.moved({old_chat_id: new_chat_id})
+            log.warning("a chat of the config became a supergroup", extra={"old": old_chat_id, "new": new_chat_id})
+
+    async def follow_moves(self, configured: House) -> None:
+        """This config is in force from now on, with its chats where they live by now."""
+        now = self._clock.now()
+        self._house.value = await self._store.read(lambda tx: configured.moved(watch.moves(tx)))
+        await self._store.write(lambda tx: watch.forget_moves(tx, configured, now))
 
     async def begin_trouble(self, kind: str, subject: str, text: str, *, by_sms: bool = False) -> None:
         """Something is wrong with the bridge: rings once in the watch chat, then is only edited."""
@@ -505,6 +532,14 @@ def _no_longer_allowed(house: House, question: Question) -> Denied | None:
     return None
 
 
+def _stands_in(tx: Transaction, number: int, chat_id: int, telegram_id: int) -> bool:
+    """Whether a button of this SMS can be pressed there: in its card's chat, or below one's own private /status.
+
+    Not the message but the chat, for a lost answer can leave a second card, and both work.
+    """
+    return chat_id == telegram_id or any(card.place.chat_id == chat_id for card in tx.cards_of(CardKind.SMS, number))
+
+
 def _enter(tx: Transaction, row: Notification, now: datetime) -> None:
     tx.add_notifications([row])
     tx.add_timeline([TimelineEntry(row.id, now, "asked for", row.asked_by or "")])
@@ -522,3 +557,7 @@ def _open_card(tx: Transaction, number: int, request: SmsRequest, now: datetime)
 def _spoken(house: House, name: str) -> str:
     person = house.people.get(name)
     return person.spoken if person else name
+
+
+def _nobody() -> None:
+    """Who is told of alerts until the ticker is there."""

@@ -68,6 +68,9 @@ class _TimeTravel:
     def monotonic(self) -> float:
         return 0.0
 
+    def elapsed(self) -> float:
+        return 0.0
+
     async def wait(self, seconds: float) -> None:
         """Nothing in a rehearsal is worth waiting for."""
 

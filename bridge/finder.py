@@ -6,10 +6,12 @@ exact text and number among ids that we do not know. One look is a few pages of 
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import count
 
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
+from bridge.domain.phone import PhoneNumber
 from bridge.domain.retry import next_attempt
 from bridge.outbox import Outbox, references
 from bridge.ports import ListedMessage, MessagePage, MessageQuery, SmsGateway, Store
@@ -18,7 +20,6 @@ log = logging.getLogger(__name__)
 
 _A_ROUND = 20
 _PAGE = 100
-_MOST_PAGES = 50  # of SMS to one number in those days; what is not read would count as not there
 _AROUND = timedelta(hours=36)  # the list's clock has no zone, and without a range it leaves old SMS out
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -58,7 +59,7 @@ class Finder:
             return False
         self._failures, self._not_before = 0, None
         installation = await self._store.read(lambda tx: tx.meta("installation") or "")
-        mine = _by_reference(row, listed, references(row, installation))
+        mine = by_reference(listed, references(row, installation))
         if not mine and not await self._ambiguous(row):
             mine = _by_text(row, listed)
         await self._outbox.looked(row, mine)
@@ -70,28 +71,50 @@ class Finder:
         return await self._store.read(lambda tx: tx.is_unsettled(number, text, row.id))
 
     async def _listed(self, row: Notification) -> list[ListedMessage] | None:
-        """What the gateway lists to this number around that hour; None when it cannot be asked."""
         assert row.number is not None and row.lost_at is not None
-        criteria: Mapping[str, str] = {
-            "to": row.number.digits,
-            "campaignCreateTsFrom": (row.lost_at - _AROUND).strftime(_TIME),
-            "campaignCreateTsTo": (self._clock.now() + _AROUND).strftime(_TIME),
-        }
-        found: list[ListedMessage] = []
-        for page in range(_MOST_PAGES):
-            answer = await self._gateway.messages(
-                MessageQuery(criteria, page=page, page_size=_PAGE, sort={"campaignId": "DESC"})
-            )
-            if not isinstance(answer, MessagePage):
-                log.warning("a lost SMS could not be looked up", extra={"notification": row.id})
-                return None
-            found += answer.items
-            if not answer.items or len(found) >= answer.total:
-                break
-        return [sms for sms in found if _digits(sms.to) == row.number.digits]  # the criterion is a substring
+        listed = await listed_to(self._gateway, row.number, row.lost_at, self._clock.now())
+        if listed is None:
+            log.warning("a lost SMS could not be looked up", extra={"notification": row.id})
+        return listed
 
 
-def _by_reference(row: Notification, listed: Iterable[ListedMessage], known: Mapping[str, int]) -> list[ListedMessage]:
+async def listed_to(
+    gateway: SmsGateway, number: PhoneNumber, since: datetime, now: datetime
+) -> list[ListedMessage] | None:
+    """What the gateway lists to this number around those hours, all of it; None when it cannot be asked."""
+    error = gateway.ahead
+    found = await listed_between(gateway, number, since - error, now - error)
+    if abs(gateway.ahead - error) > _AROUND / 3:  # we asked for other days than we meant
+        found = await listed_between(gateway, number, since - gateway.ahead, now - gateway.ahead)
+    return found
+
+
+async def listed_between(
+    gateway: SmsGateway, number: PhoneNumber, since: datetime, until: datetime
+) -> list[ListedMessage] | None:
+    """As above, the hours as the gateway's clock reads them."""
+    criteria: Mapping[str, str] = {
+        "to": number.digits,
+        "campaignCreateTsFrom": (since - _AROUND).strftime(_TIME),
+        "campaignCreateTsTo": (until + _AROUND).strftime(_TIME),
+    }
+    found: dict[str, ListedMessage] = {}
+    total = 0
+    for page in count():
+        answer = await gateway.messages(MessageQuery(criteria, page=page, page_size=_PAGE, sort={"campaignId": "DESC"}))
+        if not isinstance(answer, MessagePage):
+            return None
+        before, grew = len(found), answer.total > total
+        total = answer.total
+        found |= {sms.id: sms for sms in answer.items}  # what comes meanwhile pushes some onto the next page as well
+        if not answer.items or len(found) >= total:
+            break
+        if len(found) == before and not grew:
+            return None  # the same page again, and more is said to follow: that is no answer
+    return [sms for sms in found.values() if _digits(sms.to) == number.digits]  # the criterion is a substring
+
+
+def by_reference(listed: Iterable[ListedMessage], known: Mapping[str, int]) -> list[ListedMessage]:
     """Those listed under one of our attempts, the newest attempt first."""
     mine = [sms for sms in listed if sms.campaign_name in known]
     return sorted(mine, key=lambda sms: -known[sms.campaign_name or ""])

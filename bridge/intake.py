@@ -17,10 +17,13 @@ Parse = Callable[[str, Receipt], Report]
 """A source's format (its kind) and a receipt → what it says; raises ValueError naming the field."""
 
 _SLICE = 200
-# While more webhooks arrive, intake takes a fifth of the time: storing them is what their senders wait for.
+# While more webhooks arrive, intake takes a fifth of the time: storing them is what their senders wait for. It takes
+# that fifth in small slices, for the longest of them is what the slowest answers wait for.
+_SMALL_SLICE = 40
 _REST = 4  # times as long as the last slice took
 _LONGEST_REST = 1.0  # seconds
-_FEW = 16  # receipts at once; so few are nobody's burst, and understood at once
+_FEW = 16  # receipts in a slice: whoever comes after so few may be a page of its own
+_SHORT_REST = 0.02  # seconds, after a few
 _BIG = 256 * 1024  # bytes; parsing more than this in the event loop would be felt elsewhere
 
 
@@ -35,25 +38,36 @@ class Intake:
         self._parse = parse
         self._house = house
         self._clock = clock
+        # Of the last slice: the newest receipt, when it ended, until when to rest if more came while it was worked on.
         self._newest = 0
-        self._not_before = clock.monotonic()
+        self._ended = clock.now()
+        self._rest_until = clock.monotonic()
 
     async def run(self) -> None:
         """Until every receipt is understood, or set aside as unreadable."""
         full = True
         while full:
-            if (rest := self._not_before - self._clock.monotonic()) > 0:
-                await self._clock.wait(rest)
-            receipts = await self._store.read(lambda tx: tx.receipts_waiting(_SLICE))
+            receipts, size = await self._waiting(_SLICE), _SLICE
+            if self._arriving(receipts):
+                if (rest := self._rest_until - self._clock.monotonic()) > 0:
+                    await self._clock.wait(rest)
+                receipts, size = await self._waiting(_SMALL_SLICE), _SMALL_SLICE
             if not receipts:
                 return
             began = self._clock.monotonic()
             await self._take(receipts)
             ended = self._clock.monotonic()
-            arriving, self._newest = receipts[-1].id > self._newest, receipts[-1].id
-            if arriving and len(receipts) > _FEW:
-                self._not_before = ended + min(_REST * (ended - began), _LONGEST_REST)
-            full = len(receipts) == _SLICE  # else what came meanwhile has woken us again
+            longest = _LONGEST_REST if len(receipts) > _FEW else _SHORT_REST
+            self._rest_until = ended + min(_REST * (ended - began), longest)
+            self._newest, self._ended = receipts[-1].id, self._clock.now()
+            full = len(receipts) == size  # else what came meanwhile has woken us again
+
+    async def _waiting(self, limit: int) -> list[Receipt]:
+        return await self._store.read(lambda tx: tx.receipts_waiting(limit))
+
+    def _arriving(self, receipts: Sequence[Receipt]) -> bool:
+        """Whether more came while the last slice was worked on, so that their senders had to wait for it."""
+        return any(receipt.id > self._newest and receipt.received_at < self._ended for receipt in receipts)
 
     async def _take(self, receipts: Sequence[Receipt]) -> None:
         arrived = [await self._understand(receipt) for receipt in receipts]

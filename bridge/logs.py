@@ -33,6 +33,7 @@ def set_up(level: str | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(os.environ.get("LOG_LEVEL", level or "INFO").upper())
-    # These print addresses with keys in them (httpx at INFO) or lines that help nobody here.
-    for name in ("httpx", "httpcore", "apscheduler", "aiogram.event", "aiosqlite", "alembic"):
+    # These print addresses with keys in them (httpx), whole rows with numbers and texts (SQLAlchemy at DEBUG), or
+    # lines that help nobody here.
+    for name in ("httpx", "httpcore", "apscheduler", "aiogram.event", "aiosqlite", "alembic", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.WARNING)

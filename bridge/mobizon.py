@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote_plus
@@ -163,7 +164,7 @@ class _Fence:
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         if event != "http11.send_request_headers.started":
             return
-        if self.abandoned or (self._not_after is not None and self._clock.monotonic() > self._not_after):
+        if self.abandoned or (self._not_after is not None and self._clock.elapsed() > self._not_after):
             raise _TooLate
         self.begun = True
 
@@ -221,6 +222,7 @@ class Mobizon:
         self._hidden = _HideKeys()
         self._hidden.hide(self._key)
         self._requests: set[asyncio.Task[_Answer | Unreachable | Lost]] = set()
+        self.ahead = timedelta(0)
 
     async def __aenter__(self) -> Self:
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -431,6 +433,8 @@ class Mobizon:
             envelope = None
         code = _whole(envelope.get("code")) if isinstance(envelope, dict) else None
         patience = self._patience(headers.get("Retry-After"))
+        if their_now := _date(headers.get("Date")):
+            self.ahead = self._clock.now() - their_now
         if status == 429 and code != 0:
             return Unreachable("Mobizon asks for patience (HTTP 429)", code, wait=patience or _THROTTLE_PAUSE)
         if code is None:
@@ -443,11 +447,8 @@ class Mobizon:
         seconds = _whole(retry_after)
         if seconds is not None:
             return timedelta(seconds=min(max(seconds, 0), _LONGEST_PAUSE.total_seconds()))
-        try:
-            until = parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        return min(max(_aware(until) - self._clock.now(), timedelta(0)), _LONGEST_PAUSE)
+        until = _date(retry_after)
+        return min(max(until - self._clock.now(), timedelta(0)), _LONGEST_PAUSE) if until else None
 
     def _submitted(self, answer: _Answer | Unreachable | Lost) -> SendOutcome:
         if not isinstance(answer, _Answer) or answer.code != 0:
@@ -481,7 +482,9 @@ class Mobizon:
                 field = next((name for name in complaints if name != "from" and name in _FIELDS), None)
                 if field is not None:
                     return Refused(f"{field}: {self._words(complaints[field])}", code, field)
-                named = "; ".join(f"{name}: {self._words(said)}" for name, said in complaints.items())
+                named = "; ".join(
+                    self._words(f"{name}: {said}") for name, said in list(complaints.items())[:_COMPLAINTS]
+                )
                 return Unreachable(named or reason, code, needs_operator=True, advice=_ADVICE[code])
             case _:
                 return Lost(reason, code)
@@ -639,22 +642,38 @@ def _money(value: Any) -> Decimal | None:
     return amount if amount.is_finite() else None
 
 
-def _aware(moment: datetime) -> datetime:
+def _date(header: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except (ValueError, OverflowError):  # a year of twenty digits is the latter
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+_LOOKED_AT = 1000  # values of an answer; what they complain of stands in the first few
+_COMPLAINTS = 5  # that a card has room for
+_LONGEST_NAME = 100
+_LONGEST_URL = 2000
+
+
 def _leaves(data: Any) -> Iterator[tuple[str, str]]:
-    """Every text in there, with the dotted path of names that leads to it."""
-    pending = deque([("", data)])
+    """The texts in there, with the dotted path of names that leads to each; of what is endless, only the beginning."""
+    pending, room = deque([("", data)]), _LOOKED_AT
     while pending:
         path, value = pending.popleft()
+        inner: list[tuple[str, Any]] = []
         match value:
             case dict():
-                pending.extend((f"{path}.{name}", inner) for name, inner in value.items())
+                # The end of a path says most, and paths must not grow with every level.
+                inner = [
+                    (f"{path[-_LONGEST_NAME:]}.{name[:_LONGEST_NAME]}", v) for name, v in islice(value.items(), room)
+                ]
             case list():
-                pending.extend((path, inner) for inner in value)
+                inner = [(path, v) for v in value[:room]]
             case _ if text := _text(value):
                 yield path, text
+        pending.extend(inner)
+        room -= len(inner)
 
 
 def _complaints(data: Any) -> dict[str, str]:
@@ -670,7 +689,8 @@ def _complaints(data: Any) -> dict[str, str]:
 def _host(data: Any) -> str | None:
     """The first host name in there. It is only shown: going where an answer points would give our key away."""
     for _, text in _leaves(data):
-        host = re.search(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+", text.lower())
+        # A word is tried once, from its own beginning: sought anywhere, a long one would take its length squared.
+        host = re.search(r"(?<![a-z0-9-])[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}", text[:_LONGEST_URL].lower())
         if host:
             return host.group()
     return None

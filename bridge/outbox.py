@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from bridge import escalator, texts, watch
 from bridge.clock import Clock
@@ -46,9 +46,9 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 OPERATOR_WAIT = timedelta(minutes=1)
 """How often a send is tried again while an operator has something to mend."""
+_TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _FIRST_POLL = timedelta(seconds=1)
 _LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
-_HELD_AT_ONCE = 10_000  # more than a house owes at any time
 _CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
@@ -140,7 +140,7 @@ class Outbox:
             case Submitted():
                 changed = _submitted(tx, row, outcome, now)
             case Refused(reason):
-                changed = row.becomes(Event.REFUSED, ended_at=now, reason=reason)
+                changed = row.becomes(Event.REFUSED, ended_at=now, reason=reason, claimed_at=None)
             case Unreachable():
                 changed = self._not_sent(tx, row, outcome, now)
             case Lost(reason):
@@ -169,7 +169,7 @@ class Outbox:
         """It did not reach the gateway: back to planned, if anybody still wants it."""
         incident = tx.incident(row.incident_id) if row.incident_id is not None else None
         if row.incident_id is not None and (unwanted := _unwanted(row, incident, now)):
-            return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted)
+            return row.becomes(Event.CANCELLED, ended_at=now, reason=unwanted, claimed_at=None)
         failures = row.failures + 1
         again = next_attempt(failures, now)
         if outcome.needs_operator:
@@ -193,29 +193,6 @@ class Outbox:
         house, now = self._house.value, self._clock.now()
         return await self._store.write(lambda tx: self._uncertain(tx, house, tx.sending(), now))
 
-    async def hold_back(self, since: datetime) -> int:
-        """What was due before `since` may have been sent by a later life of this database; look before sending.
-
-        The reference is made of what is sent to whom, so that life's SMS is recognised. How many there were.
-        """
-        house, now = self._house.value, self._clock.now()
-
-        def hold(tx: Transaction) -> int:
-            rows = [row for row in tx.claimable(now, _HELD_AT_ONCE) if row.created_at <= since]
-            incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
-            installation, held = tx.meta("installation") or "", 0
-            for row in rows:
-                ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
-                if ready.state is State.PLANNED:
-                    reason = "the database was not in use for a while, perhaps restored"
-                    ready = _lost(_leaving(ready, installation, now), reason, since)
-                    held += 1
-                tx.save_notification(ready, row)
-                self._tell(tx, house, ready, row, now)
-            return held
-
-        return await self._store.write(hold)
-
     def _uncertain(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> int:
         for row in rows:
             lost = _lost(row, "we stopped while it was being sent", now)
@@ -226,10 +203,13 @@ class Outbox:
 
     # --- while an answer is lost ---------------------------------------------------------------------
 
-    async def looked(self, looked_for: Notification, listed: Sequence[ListedMessage]) -> None:
-        """One look was answered: `listed` is what the gateway has of this row, the best match first."""
+    async def looked(self, looked_for: Notification, listed: Sequence[ListedMessage]) -> bool:
+        """One look was answered: `listed` is what the gateway has of this row, the best match first.
+
+        Whether it was found. A row that is about to be sent may be looked for too; not found, it stays so.
+        """
         house, now = self._house.value, self._clock.now()
-        await self._store.write(lambda tx: self._looked(tx, house, looked_for, listed, now))
+        return await self._store.write(lambda tx: self._looked(tx, house, looked_for, listed, now))
 
     def _looked(
         self,
@@ -238,15 +218,17 @@ class Outbox:
         looked_for: Notification,
         listed: Sequence[ListedMessage],
         now: datetime,
-    ) -> None:
+    ) -> bool:
         row = tx.notification(looked_for.id)
-        if row is None or row.state is not State.UNCERTAIN or row.attempt != looked_for.attempt:
-            return
+        if row is None or row.state is not looked_for.state or row.attempt != looked_for.attempt:
+            return False
         others = tx.by_message_id([sms.id for sms in listed])
         mine = [sms for sms in listed if sms.id not in others]
+        if not mine and row.state is State.SENDING:
+            return False
         changed = _found(row, mine[0], now) if mine else self._not_found(tx, row, now)
         if not tx.save_notification(changed, row):
-            return
+            return False
         if len(mine) > 1:
             self._report_duplicates(tx, house, row, mine[1:], now)
         if changed.state is State.SUBMITTED:
@@ -256,6 +238,7 @@ class Outbox:
         self._count(row, changed, now)
         self._tell(tx, house, changed, row, now)
         tx.wake("sender", "tracker")
+        return bool(mine)
 
     def _not_found(self, tx: Transaction, row: Notification, now: datetime) -> Notification:
         """Not listed so far; after the last look a page goes out once more and a typed SMS asks."""
@@ -440,7 +423,7 @@ def _ready(row: Notification, incident: Incident | None, house: House, now: date
     if barred := why_not_textable(number, house.sms.allowed_regions, known=person is not None):
         return row.becomes(Event.GAVE_UP, ended_at=now, reason=barred)
     if _asker_lost_the_right(row, house, person):
-        return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{row.asked_by} may no longer send this")
+        return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
         text = _about(incident, row, house, now)
@@ -494,8 +477,11 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
     """Roles, of people and of API tokens, are checked when it was typed and once more here."""
     if row.resends_itself or not row.asked_by:
         return False
-    asker = house.people.get(row.asked_by)
-    role = asker.role if asker else house.scripts.get(row.asked_by.removeprefix("api:"))
+    role: Role | None
+    if row.asked_by.startswith(_TOKEN):  # a token called like a person who left speaks for itself alone
+        role = house.scripts.get(row.asked_by.removeprefix(_TOKEN))
+    else:
+        role = house.people[row.asked_by].role if row.asked_by in house.people else None
     return role is None or role < (Role.RESPONDER if recipient else Role.OPERATOR)
 
 
@@ -574,6 +560,7 @@ def _found(row: Notification, sms: ListedMessage, now: datetime) -> Notification
         message_id=sms.id,
         campaign_id=sms.campaign_id,
         next_poll_at=now,
+        lease_until=None,
         next_look_at=None,
         asked_at=None,
         reason=None,
@@ -620,34 +607,35 @@ def _submitted(tx: Transaction, row: Notification, outcome: Submitted, now: date
 def _reported(row: Notification, report: DeliveryReport, now: datetime) -> Notification:
     assert row.submitted_at is not None
     new_word = report.status != row.gateway_status
-    changed = replace(
-        row,
-        gateway_status=report.status,
-        status_at=now if new_word else row.status_at,
-        unlisted=0,
-        moderated=row.moderated and report.status == "NEW",
-        segments=report.segments or row.segments,
-        reason=None,
-    )
+    told: dict[str, Any] = {
+        "gateway_status": report.status,
+        "status_at": now if new_word else row.status_at,
+        "unlisted": 0,
+        "moderated": row.moderated and report.status == "NEW",
+        "segments": report.segments or row.segments,
+        "reason": None,
+        "next_poll_at": None,
+    }
     match report.verdict:
         case Verdict.DELIVERED:
-            return changed.becomes(Event.DELIVERED, ended_at=now, next_poll_at=None)
+            return row.becomes(Event.DELIVERED, **told, ended_at=now)
         case Verdict.UNDELIVERED:
-            return changed.becomes(Event.UNDELIVERED, ended_at=now, next_poll_at=None, reason=report.reason)
+            return row.becomes(Event.UNDELIVERED, **told | {"ended_at": now, "reason": report.reason})
         case Verdict.PENDING:
-            return _asked_again(changed, now)
+            return replace(row, **told | _asked_again(row, now))
 
 
 def _unlisted(row: Notification, now: datetime) -> Notification:
-    changed = replace(row, unlisted=row.unlisted + 1)
-    if changed.unlisted >= _GIVEN_UP_ON:
-        changed = replace(changed, reason="Mobizon took it but does not name it when asked")
-    return _asked_again(changed, now)
+    told: dict[str, Any] = {"unlisted": row.unlisted + 1}
+    if told["unlisted"] >= _GIVEN_UP_ON:
+        told["reason"] = "Mobizon took it but does not name it when asked"
+    return replace(row, **told | _asked_again(row, now))
 
 
-def _asked_again(row: Notification, now: datetime) -> Notification:
+def _asked_again(row: Notification, now: datetime) -> dict[str, Any]:
+    """What changes of a row that is asked about again later, or no longer."""
     assert row.submitted_at is not None
     again = next_poll(row.submitted_at, row.validity, now)
     if again is None:
-        return replace(row, next_poll_at=None, reason="no final report came from the operator; no longer asking")
-    return replace(row, next_poll_at=again)
+        return {"next_poll_at": None, "reason": "no final report came from the operator; no longer asking"}
+    return {"next_poll_at": again}

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from bridge.domain.incident import AlertRecord, Incident
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.throttle import Spent
@@ -170,8 +170,13 @@ class MessagePage:
 class SmsGateway(Protocol):
     """Who carries our SMS. Outcomes are values: no method raises for what a gateway may do."""
 
+    @property
+    def ahead(self) -> timedelta:
+        """How far our clock was ahead of the gateway's when it last said the hour; zero before that."""
+        ...
+
     async def send(self, outgoing: Outgoing, *, not_after: float | None = None) -> SendOutcome:
-        """Hand one SMS over, once. After `not_after` (monotonic) not a byte leaves: Unreachable."""
+        """Hand one SMS over, once. After `not_after` (the clock's `elapsed`) not a byte leaves: Unreachable."""
         ...
 
     async def statuses(self, message_ids: Sequence[str]) -> Statuses | Failure:
@@ -541,6 +546,10 @@ class Transaction(Protocol):
         """The newest first."""
         ...
 
+    def incident_counts(self) -> dict[IncidentState, int]:
+        """How many are open, by state."""
+        ...
+
     # the outbox
     def add_notifications(self, notifications: Iterable[Notification]) -> None:
         """Raises Duplicate when one's `cause` is known."""
@@ -632,7 +641,8 @@ class Transaction(Protocol):
         ...
 
     # cards and troubles
-    def add_card(self, card: Card) -> None:
+    def add_card(self, card: Card) -> None: ...
+    def add_cards(self, cards: Iterable[Card]) -> None:
         """One per (kind, subject, chat_id): an existing one is bumped instead."""
         ...
 
@@ -687,6 +697,13 @@ class Transaction(Protocol):
         ...
 
     def timers_due(self, now: datetime, limit: int) -> list[Timer]: ...
+    def move_waits(self, by: timedelta, claimed_after: datetime) -> None:
+        """The clock was set: whatever waits by our own choice waits as long as before.
+
+        Times that a person named, and what is over, stay; but what was claimed after `claimed_after` moves whole,
+        because the limits count it.
+        """
+        ...
 
     def next_due(self) -> dict[str, datetime]:
         """Per tick ("sender", "finder", "tracker" …), the earliest due time still ahead or missed."""
@@ -696,8 +713,11 @@ class Transaction(Protocol):
 class Store(Protocol):
     """The database. A transaction is one synchronous function, run whole; `write` returns after the commit."""
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
-        """Run and commit; several may share a commit, each sees only whole ones. Raises NotStored."""
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+        """Run and commit; several may share a commit, each sees only whole ones. Raises NotStored.
+
+        What is `heavy` has a commit to itself: nobody's answer waits because it began at the same moment.
+        """
         ...
 
     async def read(self, fn: Callable[[Transaction], T]) -> T:

@@ -120,6 +120,9 @@ class Reporter:
         self._recent[card.place.chat_id].append(self._clock.monotonic())
         now = self._clock.now()
         await self._write_down(lambda tx: _record(tx, house, card, view, outcome, now))
+        if isinstance(outcome, Moved):
+            self._house.value = self._house.value.moved({card.place.chat_id: outcome.chat_id})
+            log.warning("a chat became a supergroup", extra={"old": card.place.chat_id, "new": outcome.chat_id})
         if isinstance(outcome, Later) and outcome.whole_bot:
             self._quiet_until = self._clock.monotonic() + outcome.wait.total_seconds()
         return not isinstance(outcome, Later)

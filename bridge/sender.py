@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
-from bridge.outbox import OPERATOR_WAIT, Outbox
+from bridge.outbox import LEASE, OPERATOR_WAIT, Outbox
 from bridge.ports import Lost, NotStored, Outgoing, SendOutcome, SmsGateway, Unreachable
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,10 @@ _TOO_MANY_LOST = 5
 
 
 class Sender:
-    """Sends what is due. `on_free` is called when a slot is free again."""
+    """Sends what is due. `on_free` is called when a slot is free again.
+
+    `sent_before` is asked of each row that was claimed: whether an earlier life sent it, and it is recorded so.
+    """
 
     name = "sender"
 
@@ -33,14 +37,17 @@ class Sender:
         self._stopping = False
         self.in_flight: set[asyncio.Task[None]] = set()
         self.on_free = _nobody
+        self.sent_before: Callable[[Notification], Awaitable[bool]] = _never
 
     async def run(self) -> None:
         """Until nothing is due or every slot is taken."""
         while free := self._free():
+            # Counted before the claim dates the lease, and not on the wall: that may be set while a send waits.
+            leave_by = self._clock.elapsed() + (LEASE - _FENCE).total_seconds()
             claimed = await self._outbox.claim(free)
             for row in claimed:
                 self._on_the_wire += 1
-                task = asyncio.create_task(self._send(row), name=f"send {row.id}")
+                task = asyncio.create_task(self._send(row, leave_by), name=f"send {row.id}")
                 self.in_flight.add(task)
                 task.add_done_callback(self._done)
             if len(claimed) < free:
@@ -64,9 +71,11 @@ class Sender:
             return 1 if self._clock.monotonic() >= self._paused_until and not self._on_the_wire else 0
         return self._slots - self._on_the_wire
 
-    async def _send(self, row: Notification) -> None:
+    async def _send(self, row: Notification, leave_by: float) -> None:
         try:
-            outcome = await self._asked(row)
+            if await self.sent_before(row):
+                return
+            outcome = await self._asked(row, leave_by)
         finally:
             # Free before its answer is on disk: the next claim shares the answer's commit, or fails with it.
             self._on_the_wire -= 1
@@ -76,9 +85,8 @@ class Sender:
         if isinstance(outcome, Lost) and self._lost_in_a_row >= _TOO_MANY_LOST:
             await self._outbox.answers_lost(self._lost_in_a_row, outcome.reason)
 
-    async def _asked(self, row: Notification) -> SendOutcome:
+    async def _asked(self, row: Notification, leave_by: float) -> SendOutcome:
         assert row.number is not None and row.text is not None and row.reference is not None
-        assert row.lease_until is not None
         outgoing = Outgoing(
             row.number,
             row.text,
@@ -89,8 +97,7 @@ class Sender:
             shorten_links=row.shorten_links,
             defer_to=row.gateway_defer,
         )
-        left = row.lease_until - self._clock.now() - _FENCE
-        outcome = await self._gateway.send(outgoing, not_after=self._clock.monotonic() + left.total_seconds())
+        outcome = await self._gateway.send(outgoing, not_after=leave_by)
         self._pace(outcome)
         return outcome
 
@@ -118,6 +125,11 @@ class Sender:
         if not task.cancelled() and (error := task.exception()):
             # The row stays `sending` until its lease runs out, and is uncertain then.
             log.error("a send could not be recorded", exc_info=error)
+
+
+async def _never(_: Notification) -> bool:
+    """What there is to know of earlier lives until somebody doubts them."""
+    return False
 
 
 def _nobody() -> None:

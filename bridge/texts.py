@@ -33,7 +33,7 @@ def place(labels: Mapping[str, str], where: Sequence[str]) -> str:
 
 def fact(alert: Alert, where: str) -> str:
     """The first sentence that says more than the alert's name and place: of the description, else the summary."""
-    known = _words(alert.name) | _words(where) | _words(" ".join(alert.labels.values())) | _FILLERS
+    known = _words(" ".join((alert.name, where, *alert.labels.values()))) | _FILLERS
     for text in (alert.description, alert.summary):
         sentence = _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
         sentence = " ".join(_ASIDE.sub("", sentence).split())
@@ -150,3 +150,18 @@ def _clock(started_at: datetime, opened_at: datetime, zone: ZoneInfo) -> str:
 
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
+
+
+def length(span: timedelta) -> str:
+    """A span as people say it: 5 s, 21 min, 2 h 5 min, 3 d 4 h."""
+    seconds = max(0, round(span.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

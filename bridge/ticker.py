@@ -19,6 +19,10 @@ from bridge.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _STUCK = 120.0  # seconds; a run that fails or takes longer than this is nobody's passing trouble
+_PULSE = 1.0  # seconds
+_SET = timedelta(seconds=1)  # more than this between two pulses, and somebody set the clock
+_TIMEKEEPER = "timekeeper"
+"""The tick that has to hear of a clock that was set, and so cannot be beaten by that clock."""
 _MANNERS = 5.0  # seconds that a stop waits for those it may interrupt
 
 
@@ -43,6 +47,7 @@ class Ticker:
         self._events = {tick.name: asyncio.Event() for tick in ticks}
         self._stopping = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._pulse: asyncio.Task[None] | None = None
         self._last_good: dict[str, float] = {}  # by tick name, monotonic; from the start on
         # A late or overlapping beat costs nothing here: it only sets an event that is set already.
         self._scheduler = AsyncIOScheduler(
@@ -61,9 +66,9 @@ class Ticker:
             self._events[tick.name].set()
             self._last_good[tick.name] = self._clock.monotonic()
             self._tasks[tick.name] = asyncio.create_task(self._beat(tick), name=f"tick {tick.name}")
-            trigger = IntervalTrigger(seconds=self._every[tick.name].total_seconds(), timezone="UTC")
-            self._scheduler.add_job(self.wake, trigger, args=[[tick.name]], id=tick.name)
+            self._scheduler.add_job(self.wake, self._pace(tick), args=[[tick.name]], id=tick.name)
         self._scheduler.start()
+        self._pulse = asyncio.create_task(self._beat_by_the_second(), name="pulse")
 
     def stuck(self) -> set[str]:
         """Ticks that have not ended a run well for two minutes, by name; none before the start."""
@@ -75,6 +80,9 @@ class Ticker:
         self._stopping = True
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        if self._pulse is not None:
+            self._pulse.cancel()
+            await asyncio.wait({self._pulse})
         self.wake(list(self._events))
         await self._leave(list(self._tasks.values()), _MANNERS)
         for name in self._tasks.keys() & set(interrupt):
@@ -84,6 +92,20 @@ class Ticker:
             if task.cancel():
                 log.error("the %s tick did not end in time and was interrupted", name)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _beat_by_the_second(self) -> None:
+        """APScheduler dates its beats on the wall: set back by two hours, they would all stay away for two hours."""
+        while True:
+            began, steady = self._clock.now(), self._clock.monotonic()
+            await self._clock.wait(_PULSE)
+            self.wake([_TIMEKEEPER])
+            passed = timedelta(seconds=self._clock.monotonic() - steady)
+            if abs(self._clock.now() - began - passed) > _SET:
+                for tick in self._ticks:
+                    self._scheduler.reschedule_job(tick.name, trigger=self._pace(tick))
+
+    def _pace(self, tick: Tick) -> IntervalTrigger:
+        return IntervalTrigger(seconds=self._every[tick.name].total_seconds(), timezone="UTC")
 
     async def _leave(self, tasks: Collection[asyncio.Task[None]], seconds: float) -> None:
         """Wait for these to end, at most so long."""

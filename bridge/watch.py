@@ -3,6 +3,7 @@
 `begin` and `end` work inside any transaction, so a trouble and what caused it are committed together.
 """
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -52,11 +53,36 @@ def tell(tx: Transaction, house: House, text: str, now: datetime, *, ring: bool 
 
 
 def chat_moved(tx: Transaction, house: House, old_chat_id: int, new_chat_id: int, now: datetime) -> None:
-    """A group became a supergroup: its cards go on there, and the watch chat hears which id to write."""
+    """A group became a supergroup: its cards go on there, and so does what the config says of the old id.
+
+    The watch chat hears which id to write, and goes on showing it until the config has it.
+    """
     tx.move_chat(old_chat_id, new_chat_id)
-    for chat in house.chats_by_id(old_chat_id):
+    ours = house.chats_by_id(old_chat_id)
+    if not ours:
+        return
+    known = {was: new_chat_id if ends == old_chat_id else ends for was, ends in moves(tx).items()}
+    tx.set_meta(_MOVES, json.dumps({**known, old_chat_id: new_chat_id}))
+    for chat in ours:
         text = f"the group {chat.name} became a supergroup; in the config set chats.{chat.name}.id: {new_chat_id}"
-        begin(tx, house, "chat_moved", text, now, subject=chat.name)
+        begin(tx, house.moved({old_chat_id: new_chat_id}), _MOVED, text, now, subject=chat.name)
+
+
+def moves(tx: Transaction) -> dict[int, int]:
+    """The ids that chats of the config have now, by those that the config may still say."""
+    return {int(was): int(ends) for was, ends in json.loads(tx.meta(_MOVES) or "{}").items()}
+
+
+def forget_moves(tx: Transaction, configured: House, now: datetime) -> None:
+    """What the config says by itself need not be remembered: it has the new ids, or not the chat any more."""
+    known = moves(tx)
+    needed = {was: ends for was, ends in known.items() if configured.chats_by_id(was)}
+    if needed != known:
+        tx.set_meta(_MOVES, json.dumps(needed))
+    for trouble in tx.open_troubles():
+        chat = configured.chats.get(trouble.subject)
+        if trouble.kind == _MOVED and (chat is None or chat.id not in needed):
+            end(tx, _MOVED, now, subject=trouble.subject)
 
 
 def _watch_place(house: House) -> Place | None:
@@ -86,8 +112,10 @@ def _text_people(tx: Transaction, house: House, text: str, now: datetime) -> Non
     tx.wake("sender")
 
 
+_MOVES = "moved_chats"
+_MOVED = "chat_moved"
 TROUBLE_OVER = "trouble_over"
 """The timer that ends a passing trouble; its subject is kind:subject."""
-_PASSING = {"source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "chat_moved", "card"}
+_PASSING = {"clock_set", "source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "card", "update"}
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
 _WORTH_TELLING = timedelta(minutes=15)  # an SMS that waited longer tells of a trouble that may be long over

@@ -1,4 +1,4 @@
-"""The storage edge: ports.Store on SQLite, through SQLAlchemy Core."""
+"""The storage edge: ports.Store on SQLite, its statements written in SQLAlchemy Core."""
 
 from storage.schema import SchemaTooNew, head_revision
 from storage.store import (

@@ -9,6 +9,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from storage.tables import metadata
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -41,6 +43,15 @@ def upgrade(connection: Connection, name: str) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     command.upgrade(config, "head")
+
+
+def lacking(connection: Connection) -> str:
+    """A column of ours that the database does not have, in words; empty when it has all: damage hits names too."""
+    for table in metadata.tables.values():
+        there = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table.name})")}
+        if missing := [column.name for column in table.c if column.name not in there]:
+            return f"its table {table.name} has no column {missing[0]}"
+    return ""
 
 
 @cache

@@ -1,9 +1,11 @@
 """Every statement the store runs, by name. What is built once is compiled once."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Delete,
@@ -22,12 +24,14 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    type_coerce,
     update,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge.domain.incident import MOST_ROUNDS
+from bridge.domain.incident import MOST_ROUNDS, IncidentState
 from bridge.domain.notification import Priority, Purpose, State
 from bridge.ports import ReceiptState
 from storage.tables import (
@@ -86,6 +90,16 @@ take_numbers: ReturningUpdate[int] = (
 # --- receipts ------------------------------------------------------------------------------------------
 
 add_receipt: Insert = insert(receipt)
+newest_receipt: Select[int | None] = select(func.max(receipt.c.id))
+
+
+@cache
+def add_receipts(count: int) -> str:
+    """So many whole rows in one statement, for the driver: one statement a receipt costs ten times as much."""
+    insert_into, values, row = str(add_receipt.compile(dialect=sqlite.dialect())).partition(" VALUES ")
+    return insert_into + values + ", ".join([row] * count)
+
+
 receipt_by_id: Select[Any] = select(receipt).where(receipt.c.id == bindparam("row_id"))
 _waiting = receipt.c.state == said(ReceiptState.STORED)
 # Both ends of what is not yet understood: a long backlog must not hide what is wrong now.
@@ -152,6 +166,10 @@ alert_records: Select[Any] = (
     .order_by(alert.c.incident_id, alert.c.fingerprint)
 )
 save_alerts: Insert = _upsert(alert)
+
+incident_counts: Select[IncidentState, int] = (
+    select(incident.c.state, func.count().label("rows")).where(incident_open).group_by(incident.c.state)
+)
 
 
 def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limit: int) -> Select[Any]:
@@ -248,9 +266,9 @@ poll_now: Update = (
     .values(next_poll_at=case((submitted, _now), else_=notification.c.next_poll_at))
 )
 by_message_id: Select[Any] = select(notification).where(notification.c.message_id.in_(_listed("message_ids")))
-# What counts against the limits: claimed, and neither refused nor known not to have left.
+# What counts against the limits: what was claimed and is not known to have stayed here, whatever became of it then.
+# Who learns that it stayed takes `claimed_at` away.
 _reserved = and_(
-    notification.c.state.in_([State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
     notification.c.number.is_not(None),
     notification.c.segments.is_not(None),
 )
@@ -411,9 +429,7 @@ timeline_of: Select[Any] = (
 # --- Telegram ------------------------------------------------------------------------------------------
 
 # Telegram brings an update until it has heard that we have it; one id is kept once.
-keep_updates: ReturningInsert[int] = (
-    upserting(telegram_update).on_conflict_do_nothing().returning(telegram_update.c.update_id)
-)
+keep_updates: Insert = upserting(telegram_update).on_conflict_do_nothing()
 updates_waiting: Select[Any] = (
     select(telegram_update.c.bot_id, telegram_update.c.update_id, telegram_update.c.received_at, telegram_update.c.body)
     .where(update_waiting)
@@ -442,6 +458,38 @@ drop_timer: Delete = delete(timer).where(
 )
 timers_due: Select[Any] = (
     select(timer).where(timer.c.due_at <= _now).order_by(timer.c.due_at, timer.c.kind, timer.c.subject).limit(_limit)
+)
+
+_by: BindParameter[int] = bindparam("by", type_=BigInteger())
+
+
+def _moved(table: Table, *names: str) -> dict[str, ColumnElement[Any]]:
+    return {name: type_coerce(table.c[name], BigInteger) + _by for name in names}
+
+
+# All that says when something was or will be, but for `gateway_defer`, which a person named: so every span between
+# two of them stays what it was.
+_instants = (
+    *("due_at", "created_at", "expires_at", "lease_until", "claimed_at", "lost_at", "next_look_at", "asked_at"),
+    *("submitted_at", "status_at", "next_poll_at", "ended_at"),
+)
+# Deferred by whoever typed it, and not tried yet: due at an hour on the wall.
+_named_by_a_person = and_(
+    notification.c.incident_id.is_(None),
+    notification.c.attempt == literal(0),
+    notification.c.reason.is_(None),
+    notification.c.due_at > notification.c.created_at,
+)
+# The clock was set.
+move_waits: tuple[Update, ...] = (
+    update(notification).where(not_final, ~_named_by_a_person).values(_moved(notification, *_instants)),
+    update(notification)
+    .where(~not_final, notification.c.claimed_at > bindparam("claimed_after", type_=Instant()))
+    .values(_moved(notification, *_instants)),
+    update(card).where(card_behind).values(_moved(card, "changed_at", "retry_at")),
+    update(question).where(question.c.answer.is_(None)).values(_moved(question, "expires_at")),
+    update(timer).values(_moved(timer, "due_at")),
+    update(trouble).where(trouble_open).values(_moved(trouble, "seen_at")),
 )
 
 

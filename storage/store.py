@@ -1,6 +1,7 @@
 """The embedded database: one writing connection with group commit, one for reading, and nobody else."""
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Transaction], Any]
+_Request = tuple[Work, asyncio.Future[Any]]
 
 _BATCH = 200
 """How many transactions share a commit at most: more gains little and makes the first wait for the last."""
@@ -46,9 +48,9 @@ async def open_store(path: Path) -> AsyncIterator["SqliteStore"]:
         try:
             with _naming(path):
                 await writer.start()
-                await writer.run(writer.session.migrate, str(path))
+                await writer.run(writer.session.migrate, path)
                 await reader.start()
-            store = SqliteStore(writer, reader)
+            store = SqliteStore(path, writer, reader)
             try:
                 yield store
             finally:
@@ -61,7 +63,7 @@ async def open_store(path: Path) -> AsyncIterator["SqliteStore"]:
 def migrate(path: Path) -> None:
     """Bring the database up to date; raises as `open_store` does."""
     with _alone(path), _naming(path), closing(_connect(path)) as raw, closing(_Session(raw)) as session:
-        session.migrate(str(path))
+        session.migrate(path)
 
 
 def current_revision(path: Path) -> str | None:
@@ -101,14 +103,17 @@ def library_advice() -> str | None:
 class SqliteStore:
     """ports.Store on SQLite. Work given to `write` may run twice, if what shared its commit failed."""
 
-    def __init__(self, writer: "_Thread", reader: "_Thread") -> None:
+    def __init__(self, path: Path, writer: "_Thread", reader: "_Thread") -> None:
+        self._path = path
         self._writer = writer
         self._reader = reader
-        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[_Request] = deque()
+        self._heavy: deque[_Request] = deque()
         self._arrived = asyncio.Event()
         self._finishing = False
         self._hooks: list[Callable[[Collection[str]], None]] = []
         self.ruined = asyncio.Event()  # set: the disk failed us, and only a new process may go on
+        self.ruin = ""  # why, in one sentence
         self._task = asyncio.create_task(self._commit_what_waits(), name="store writer")
 
     @property
@@ -116,24 +121,44 @@ class SqliteStore:
         """How many commits there were; writes that wait together share one."""
         return self._writer.session.commits
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
         """Run and commit. A caller that is cancelled stops waiting; its transaction is done all the same."""
         if self._finishing:
             raise NotStored("the store is closed")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((fn, answer))
+        (self._heavy if heavy else self._waiting).append((fn, answer))
         self._arrived.set()
         return await answer
 
     async def read(self, fn: Callable[[Transaction], T]) -> T:
         """Run on a snapshot of what is committed; to write in it fails."""
         outcome = await self._reader.run(self._reader.session.read, fn)
+        self._learn(self._reader.session.ruined)
         if outcome.error is not None:
             raise outcome.error
         return cast("T", outcome.result)
 
     def on_commit(self, hook: Callable[[Collection[str]], None]) -> None:
         self._hooks.append(hook)
+
+    async def fold(self) -> bool:
+        """Fold the log into the file, and sync it; False when a stranger who reads was in the way."""
+        busy, _, _ = await self._writer.run(self._writer.session.fold)
+        return not busy
+
+    async def look_at_files(self) -> None:
+        """Ruined, if they were deleted or replaced: what is written goes to files that nobody finds again."""
+        self._learn(await self._writer.run(self._writer.session.look_at_files))
+
+    async def examine(self) -> None:
+        """Read the whole file, beside everything else, and be ruined if it is damaged; done at start if small."""
+        if self._path.stat().st_size > _QUICKLY_READ:
+            self._learn(await _examined(self._path))
+
+    def _learn(self, ruin: str) -> None:
+        if ruin and not self.ruined.is_set():
+            self.ruin = ruin if str(self._path) in ruin else f"{self._path}: {ruin}"
+            self.ruined.set()
 
     async def finish(self) -> None:
         """Take no more work, and commit what is waiting."""
@@ -142,23 +167,28 @@ class SqliteStore:
         await self._task
 
     async def _commit_what_waits(self) -> None:
-        while not self._finishing or self._waiting:
+        while not self._finishing or self._waiting or self._heavy:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
+            while self._waiting or self._heavy:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-                try:
+                if batch:
                     await self._commit(batch)
-                except Exception as error:  # the next batch is committed whatever a hook or a dead thread does
-                    log.exception("what was to follow a commit failed")
-                    for _, answer in batch:  # all have theirs by now, unless the thread is gone
-                        if not answer.done():
-                            answer.set_exception(NotStored(f"the database's thread does not answer: {error}"))
+                if self._heavy:  # by turns, so that neither keeps the other from being done
+                    await self._commit([self._heavy.popleft()])
 
-    async def _commit(self, batch: Sequence[tuple[Work, asyncio.Future[Any]]]) -> None:
-        outcomes = await self._writer.run(self._writer.session.write, [work for work, _ in batch])
-        if self._writer.session.ruined:
-            self.ruined.set()
+    async def _commit(self, batch: Sequence[_Request]) -> None:
+        try:
+            await self._run(batch)
+        except Exception as error:  # the next batch is committed whatever a hook or a dead thread does
+            log.exception("what was to follow a commit failed")
+            for _, answer in batch:  # all have theirs by now, unless the thread is gone
+                if not answer.done():
+                    answer.set_exception(NotStored(f"the database's thread does not answer: {error}"))
+
+    async def _run(self, batch: Sequence[_Request]) -> None:
+        outcomes, wakes = await self._writer.run(self._writer.session.write, [work for work, _ in batch])
+        self._learn(self._writer.session.ruined)
         for (_, answer), outcome in zip(batch, outcomes, strict=True):
             if answer.done():  # its caller was cancelled meanwhile
                 continue
@@ -166,7 +196,6 @@ class SqliteStore:
                 answer.set_result(outcome.result)
             else:
                 answer.set_exception(outcome.error)
-        wakes = frozenset().union(*(outcome.wakes for outcome in outcomes))
         for hook in self._hooks if wakes else ():
             hook(wakes)
 
@@ -177,7 +206,6 @@ class _Outcome:
 
     result: Any = None
     error: Exception | None = None
-    wakes: frozenset[str] = frozenset()
 
 
 class _Session:
@@ -189,41 +217,75 @@ class _Session:
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.commits = 0
         self.ruined = ""  # why nothing on this connection is to be believed any more
+        self._files: dict[Path, tuple[int, int] | None] = {}
         self._raw = raw
         # hide_parameters: an error message must not carry a number or a text into the log.
         engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
         self.sql = engine.connect()
 
-    def migrate(self, name: str) -> None:
+    def migrate(self, path: Path) -> None:
+        """A sound file of ours with today's tables, or an error."""
+        if path.stat().st_size <= _QUICKLY_READ and (damage := _damage_in(self._raw)):
+            raise Damaged(damage)
         with self._transaction("BEGIN IMMEDIATE"):
-            schema.upgrade(self.sql, name)
+            schema.upgrade(self.sql, str(path))
+            if damage := schema.lacking(self.sql):
+                raise Damaged(damage)
+        self._files = {file: _identity(file) for file in (path, path.with_name(path.name + "-wal"))}
+
+    def examine(self) -> str:
+        try:
+            damage = _damage_in(self._raw)
+        except sqlite3.Error as error:
+            return _ruin(error)
+        return str(Damaged(damage)) if damage else ""
+
+    def look_at_files(self) -> str:
+        """Why nobody will ever find what is written; empty while the files are those that were opened."""
+        for file, identity in self._files.items():
+            if _identity(file) != identity:
+                self.ruined = (
+                    f"{file} was deleted or replaced while it was in use; nothing more is written. "
+                    "Start again, on a backup if the file is gone"
+                )
+        return self.ruined
 
     def read(self, work: Work) -> _Outcome:
         try:
             with self._transaction("BEGIN"):
-                return _Outcome(work(SqlTransaction(self.sql)))
+                tx = SqlTransaction(self._raw)
+                result = work(tx)
+                tx.finish()
+                return _Outcome(result)
         except Exception as error:
+            self.ruined = _ruin(error)
             return _Outcome(error=_explained(error))
 
-    def write(self, works: Sequence[Work]) -> list[_Outcome]:
-        """Run all in one commit; when one fails, each in its own, so that only the culprit pays."""
-        if self.ruined:
-            return [_Outcome(error=NotStored(self.ruined)) for _ in works]
-        outcomes: list[_Outcome] = []
+    def write(self, works: Sequence[Work]) -> tuple[list[_Outcome], set[str]]:
+        """Run all in one commit; when one fails, each in its own, so that only the culprit pays.
+
+        What became of each, and the ticks that those which are committed want woken.
+        """
+        if self.ruined or self.look_at_files():  # two looks at a folder: nothing beside the sync of a commit
+            return [_Outcome(error=NotStored(self.ruined)) for _ in works], set()
         try:
             with self._transaction("BEGIN IMMEDIATE"):
-                for work in works:
-                    tx = SqlTransaction(self.sql)
-                    result = work(tx)
-                    outcomes.append(_Outcome(result, wakes=frozenset(tx.wakes)))
+                tx = SqlTransaction(self._raw)
+                outcomes = [_Outcome(work(tx)) for work in works]
+                tx.finish()
         except _NeverBegan as error:  # nobody's own fault: to try each alone is to wait for the lock each time
-            return [_Outcome(error=_explained(error.cause)) for _ in works]
+            return [_Outcome(error=_explained(error.cause)) for _ in works], set()
         except Exception as error:
             self.ruined = _ruin(error)
             if self.ruined or len(works) == 1:
-                return [_Outcome(error=_explained(error)) for _ in works]
-            return [self.write([work])[0] for work in works]
-        return outcomes
+                return [_Outcome(error=_explained(error)) for _ in works], set()
+            alone = [self.write([work]) for work in works]
+            return [outcomes[0] for outcomes, _ in alone], set().union(*(wakes for _, wakes in alone))
+        return outcomes, tx.wakes
+
+    def fold(self) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return found
 
     def close(self) -> None:
         self.sql.close()
@@ -254,14 +316,86 @@ class _NeverBegan(Exception):
 
 # The disk did not keep what it was told to, or gave back something else. A second fsync may lie about the first,
 # so nothing more is believed on this handle: the process has to end, and a new one reads what is really there.
-_RUIN = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Read-only, or a write that fails other than for want of room: the file system has given up, and waiting is vain.
+_RUIN = {
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_RESTORE = (
+    "move it away with its -wal and -shm, put a backup in its place and start; if it never was the bridge's, "
+    "let storage.url name another file"
+)
 
 
 def _ruin(error: Exception) -> str:
     """What to say when this error leaves nothing to trust; empty for all others."""
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if damage := _damage(cause):
+        return f"this database is damaged ({damage}); {_RESTORE}"
     code = getattr(cause, "sqlite_errorcode", 0) or 0
-    return f"the disk failed the database ({cause}); nothing more is written" if {code, code & 0xFF} & _RUIN else ""
+    if {code, code & 0xFF} & _RUIN:
+        return f"the disk failed the database ({cause}); nothing more is written. Look at the disk, then start again"
+    return ""
+
+
+def _damage(cause: BaseException | None) -> str:
+    """What this error says is wrong with the file itself, without any of what is in it; empty for all others."""
+    if isinstance(cause, UnicodeDecodeError):
+        return "a text in it is none"
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in _DAMAGE:
+        return " ".join(str(cause).split())[:_SAID]  # it may quote the schema
+    if isinstance(cause, sqlite3.OperationalError) and code is None and "decode" in str(cause):
+        return str(cause).partition(" with text")[0]  # the rest of it is the text
+    return ""
+
+
+_SAID = 120  # characters of what SQLite says
+
+
+class Damaged(NotStored):
+    """The file is not what we wrote."""
+
+    def __init__(self, damage: str) -> None:
+        super().__init__(f"this database is damaged ({damage}); {_RESTORE}")
+
+
+_QUICKLY_READ = 64 * 1024 * 1024
+"""Bytes. A smaller file is examined before it is used, in less than half a second; a larger one meanwhile."""
+
+
+def _damage_in(raw: sqlite3.Connection) -> str:
+    """The first thing that is wrong with how this file is built; empty when it is sound."""
+    (found,) = raw.execute("PRAGMA quick_check(1)").fetchone()
+    return "" if found == "ok" else found.splitlines()[-1]
+
+
+async def _examined(path: Path) -> str:
+    """As `_damage_in`, on a thread and a connection of its own: gigabytes take seconds."""
+    examiner = _Thread(lambda: _connect(path, read_only=True))
+    try:
+        await examiner.start()
+        return await examiner.run(examiner.session.examine)
+    except asyncio.CancelledError:
+        if examiner.is_open:
+            await examiner.interrupt()
+        raise
+    finally:
+        await examiner.close()
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Thread(aiosqlite.Connection):
@@ -284,11 +418,15 @@ class _Thread(aiosqlite.Connection):
             raise
         self.session = await self.run(_Session, self._conn)
 
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         return cast("T", await self._execute(fn, *args))  # type: ignore[no-untyped-call]  # aiosqlite left it bare
 
     async def close(self) -> None:
-        if self._connection is not None:
+        if self.is_open:
             await self.run(self.session.close)
         await super().close()
 
@@ -298,6 +436,7 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         raw = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=_LOCK_WAIT)
         raw.execute("PRAGMA query_only = ON")
         return raw
+    _look_before_touching(path)
     path.touch(mode=0o600)
     path.chmod(0o600)  # SQLite gives its log and its shared memory the mode of the file
     raw = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_WAIT)
@@ -307,6 +446,30 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     raw.execute("PRAGMA synchronous = FULL")  # 2xx means that it survives a power cut
     raw.execute("PRAGMA foreign_keys = ON")
     return raw
+
+
+_OURS = {"alembic_version", "meta", "notification", "sequence"}
+
+
+def _look_before_touching(path: Path) -> None:
+    """Whatever is no database of ours is left as it is, to the last byte and to who may read it."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; let storage.url name a file in it")
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    # Immutable: nothing is made beside it. Its log is not read either, so what the file says by itself counts
+    # only where it cannot be a write that the log has whole.
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as raw:
+        try:
+            tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except UnicodeDecodeError:  # sqlite3 could not even read what SQLite said of it
+            return
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                raise
+            return
+    if tables and not tables >= _OURS:
+        raise Damaged("it lacks tables of ours")
 
 
 @contextmanager
@@ -332,8 +495,18 @@ def _naming(path: Path) -> Iterator[None]:
     """Say which database could not be opened, and why."""
     try:
         yield
-    except (OSError, sqlite3.Error, DBAPIError, _NeverBegan) as error:
-        raise NotStored(f"{path}: cannot open this database: {error}") from error
+    except Damaged as error:
+        raise NotStored(f"{path}: {error}") from error
+    except (OSError, sqlite3.Error, DBAPIError, UnicodeDecodeError, _NeverBegan) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else getattr(error, "cause", error)
+        if damage := _damage(cause):
+            raise NotStored(f"{path}: {Damaged(damage)}") from error
+        raise NotStored(f"{path}: cannot open this database: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """An OSError without its number and without the path, which the sentence names already."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 # SQLite's primary result codes for what the disk or a stranger did; the rest would be mistakes of ours.
@@ -357,6 +530,10 @@ def _explained(error: Exception) -> Exception:
     if isinstance(error, StopIteration):  # a future refuses to carry it
         return RuntimeError("a transaction raised StopIteration")
     code = getattr(cause, "sqlite_errorcode", None)
+    if damage := _damage(cause):
+        damaged = Damaged(damage)
+        damaged.__suppress_context__ = True  # what could not be decoded stands in it
+        return damaged
     if code is None:
         return error
     explained: Exception

@@ -40,6 +40,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def microseconds(value: datetime) -> int:
+    """Since 1970 UTC. A naive datetime raises TypeError, before it can mean another hour on another machine."""
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """A mapping, with the datetimes directly in it marked as such."""
+    return orjson.dumps({k: {_TIME: v} if isinstance(v, datetime) else v for k, v in value.items()}).decode()
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime as whole microseconds since 1970 UTC: exact, and in the right order."""
 
@@ -47,8 +57,7 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        # A naive datetime raises TypeError here, before it can mean another hour on another machine.
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         return None if value is None else _EPOCH + timedelta(microseconds=value)
@@ -117,9 +126,7 @@ class Json(TypeDecorator[Mapping[str, Any]]):
     cache_ok = True
 
     def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return orjson.dumps({k: {_TIME: v} if isinstance(v, datetime) else v for k, v in value.items()}).decode()
+        return None if value is None else as_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:
         if value is None:

@@ -1,14 +1,17 @@
 """The verbs of one transaction: values in, values out, on a connection that somebody else begins and commits."""
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from datetime import datetime, timedelta
+from itertools import chain, groupby
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Table
 
-from bridge.domain.incident import AlertRecord, Incident
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.throttle import Spent
 from bridge.ports import (
@@ -25,46 +28,73 @@ from bridge.ports import (
 )
 from storage import statements as sql
 from storage import tables
+from storage.prepared import Row, Sqlite, Statement
+from storage.tables import as_json, microseconds
 
 T = TypeVar("T")
-Rows = CursorResult[*tuple[Any, ...]]
 
 _SAME_DEAD_LETTER = timedelta(hours=1)
+_STORED = ReceiptState.STORED.value
+_AT_ONCE = 32  # receipts in one statement; SQLite keeps each length prepared
 
 
 class SqlTransaction:
-    """ports.Transaction on SQLAlchemy Core. `wakes` gathers the ticks that the commit should start."""
+    """ports.Transaction on SQLite. `wakes` gathers the ticks that the commit should start.
 
-    def __init__(self, connection: Connection) -> None:
+    Receipts are gathered too, under the numbers they will have; whatever else is asked of the database, and the
+    commit by calling `finish`, writes them first.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._sqlite = Sqlite(connection)
         self.connection = connection
         self.wakes: set[str] = set()
+        self._kept: list[tuple[Any, ...]] = []
+
+    def finish(self) -> None:
+        """Write what is gathered: a commit is next."""
+        for start in range(0, len(self._kept), _AT_ONCE):
+            rows = self._kept[start : start + _AT_ONCE]
+            self.connection.execute(sql.add_receipts(len(rows)), tuple(chain.from_iterable(rows)))
+        self._kept.clear()
+
+    @property
+    def _db(self) -> Sqlite:
+        if self._kept:
+            self.finish()
+        return self._sqlite
 
     def wake(self, *ticks: str) -> None:
         self.wakes.update(ticks)
 
     def numbers(self, count: int) -> range:
-        after = self._run(sql.take_numbers, count=count).scalar_one()
+        ((after,),) = self._db.rows(sql.take_numbers, count=count)
         return range(after - count, after)
 
     def meta(self, key: str) -> str | None:
-        return self._run(sql.meta_value, key=key).scalar()
+        found = self._db.row(sql.meta_value, key=key)
+        return found[0] if found else None
 
     def set_meta(self, key: str, value: str) -> None:
-        self._run(sql.set_meta, key=key, value=value)
+        self._db.run(sql.set_meta, key=key, value=value)
 
     # receipts
 
     def keep_receipt(
         self, source: str, route: str | None, headers: Mapping[str, str], body: bytes, now: datetime
     ) -> int:
-        return self._keep(source, route, headers, body, now, ReceiptState.STORED)
+        # Nobody else writes, so the next numbers are ours.
+        newest = self._kept[-1][0] if self._kept else self._db.rows(sql.newest_receipt)[0][0] or 0
+        self._kept.append((newest + 1, source, microseconds(now), body, route, as_json(headers), _STORED, None, "{}"))
+        return int(newest + 1)
 
     def keep_dead_letter(self, source: str, body: bytes, why: str, now: datetime) -> int | None:
         digest = hashlib.sha256(body).hexdigest()
         since = now - _SAME_DEAD_LETTER
-        if self._run(sql.same_dead_letter, source=source, identity=digest, since=since).first():
+        if self._db.row(sql.same_dead_letter, source=source, identity=digest, since=since):
             return None
-        return self._keep(source, None, {}, body, now, ReceiptState.DEAD, digest, {"problem": why})
+        cells: Row = source, now, body, None, {}, ReceiptState.DEAD, digest, {"problem": why}
+        return self._db.run(sql.add_receipt, **dict(zip(_RECEIPT, cells, strict=True))).lastrowid
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
         newest_half = limit // 2
@@ -76,10 +106,8 @@ class SqlTransaction:
         return oldest + newest[::-1]
 
     def save_receipts(self, receipts: Iterable[Receipt]) -> None:
-        self._run_many(
-            sql.save_receipts,
-            [{"row_id": r.id, "state": r.state, "identity": r.identity, "result": r.result} for r in receipts],
-        )
+        names = ("row_id", "state", "identity", "result")
+        self._db.many(sql.save_receipts, names, ((r.id, r.state, r.identity, r.result) for r in receipts))
 
     def receipt(self, receipt_id: int) -> Receipt | None:
         return self._first(Receipt, sql.receipt_by_id, row_id=receipt_id)
@@ -88,8 +116,7 @@ class SqlTransaction:
         return self._all(Receipt, sql.receipts_since, since=since, limit=limit)
 
     def last_seen(self, source: str, identities: Collection[str]) -> dict[str, datetime]:
-        found = self._run(sql.last_seen, source=source, identities=list(identities))
-        return {row.identity: row.at for row in found}
+        return dict(self._db.rows(sql.last_seen, source=source, identities=identities))
 
     # incidents
 
@@ -116,21 +143,20 @@ class SqlTransaction:
         ]
 
     def save_alerts(self, records: Iterable[AlertRecord]) -> None:
-        self._run_many(sql.save_alerts, [_values(tables.alert, record) for record in records])
+        self._db.many(sql.save_alerts, _ALERT.names, map(_ALERT.cells, records))
 
     def add_incidents(self, incidents: Iterable[Incident]) -> None:
-        self._run_many(sql.add_incidents, [_values(tables.incident, incident) for incident in incidents])
+        self._db.many(sql.add_incidents, _INCIDENT.names, map(_INCIDENT.cells, incidents))
 
     def save_incidents(self, incidents: Iterable[Incident]) -> None:
-        self._run_many(
-            sql.save_incidents, [_values(tables.incident, incident, row_id=incident.id) for incident in incidents]
-        )
+        names = (*_INCIDENT.names, "row_id")
+        self._db.many(sql.save_incidents, names, ((*_INCIDENT.cells(incident), incident.id) for incident in incidents))
 
     def incident(self, incident_id: int) -> Incident | None:
         return self.incidents_by_id([incident_id]).get(incident_id)
 
     def incidents_by_id(self, incident_ids: Collection[int]) -> dict[int, Incident]:
-        return {found.id: found for found in self._all(Incident, sql.incidents_by_id, ids=list(incident_ids))}
+        return {found.id: found for found in self._all(Incident, sql.incidents_by_id, ids=incident_ids)}
 
     def incidents(
         self,
@@ -143,10 +169,14 @@ class SqlTransaction:
         wanted = sql.incidents(open_only=open_only, since=since, chat=chat, limit=limit)
         return self._all(Incident, wanted)
 
+    def incident_counts(self) -> dict[IncidentState, int]:
+        counted: dict[IncidentState, int] = dict(self._db.rows(sql.incident_counts))
+        return {state: counted.get(state, 0) for state in IncidentState if state is not IncidentState.RESOLVED}
+
     # the outbox
 
     def add_notifications(self, notifications: Iterable[Notification]) -> None:
-        self._run_many(sql.add_notifications, [_values(tables.notification, new) for new in notifications])
+        self._db.many(sql.add_notifications, _NOTIFICATION.names, map(_NOTIFICATION.cells, notifications))
 
     def notification(self, notification_id: int) -> Notification | None:
         return self.notifications_by_id([notification_id]).get(notification_id)
@@ -155,10 +185,10 @@ class SqlTransaction:
         return self._first(Notification, sql.notification_by_cause, cause=cause)
 
     def notifications_by_id(self, ids: Collection[int]) -> dict[int, Notification]:
-        return {found.id: found for found in self._all(Notification, sql.notifications_by_id, ids=list(ids))}
+        return {found.id: found for found in self._all(Notification, sql.notifications_by_id, ids=ids)}
 
     def notifications_of(self, incident_ids: Collection[int]) -> list[Notification]:
-        return self._all(Notification, sql.notifications_of, incident_ids=list(incident_ids))
+        return self._all(Notification, sql.notifications_of, incident_ids=incident_ids)
 
     def find_notifications(
         self,
@@ -180,23 +210,25 @@ class SqlTransaction:
         return self._all(Notification, sql.claimable, now=now, limit=limit)
 
     def save_notification(self, changed: Notification, was: Notification) -> bool:
-        return self._run(sql.save_notification, **_moved(changed, was)).rowcount == 1
+        names, cells = _moved(changed, was)
+        return self._db.many(sql.save_notification, names, [cells]) == 1
 
     def save_notifications(self, pairs: Sequence[tuple[Notification, Notification]]) -> list[bool]:
-        rows = self._run(sql.fences, ids=[was.id for _, was in pairs])
-        fences = {row_id: (state, attempt) for row_id, state, attempt in rows}
+        standing = self._db.rows(sql.fences, ids=[was.id for _, was in pairs])
+        fences = {row_id: (state, attempt) for row_id, state, attempt in standing}
         saved: list[bool] = []
         for changed, was in pairs:
             ours = fences.get(was.id) == (was.state, was.attempt)
             if ours:  # a second change of the same row, further down, starts from this one
                 fences[was.id] = (changed.state, changed.attempt)
             saved.append(ours)
-        ours_to_move = [_moved(*pair) for pair, ours in zip(pairs, saved, strict=True) if ours]
-        self._run_many(sql.save_notification, ours_to_move)
+        moved = [_moved(*pair) for pair, ours in zip(pairs, saved, strict=True) if ours]
+        for names, alike in groupby(moved, key=itemgetter(0)):  # in this order: one row may be moved twice
+            self._db.many(sql.save_notification, names, (cells for _, cells in alike))
         return saved
 
     def cancel_planned(self, incident_ids: Collection[int], reason: str, now: datetime) -> int:
-        return self._run(sql.cancel_planned, incident_ids=list(incident_ids), why=reason, now=now).rowcount
+        return self._db.run(sql.cancel_planned, incident_ids=incident_ids, why=reason, now=now).rowcount
 
     def leases_over(self, now: datetime) -> list[Notification]:
         return self._all(Notification, sql.leases_over, now=now)
@@ -211,37 +243,36 @@ class SqlTransaction:
         return self._all(Notification, sql.looks_due, now=now, limit=limit)
 
     def is_unsettled(self, number: str, text: str, other_than: int) -> bool:
-        found = self._run(sql.unsettled, number=number, text=text, other_than=other_than)
-        return found.first() is not None
+        return self._db.row(sql.unsettled, number=number, text=text, other_than=other_than) is not None
 
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
-        return self._run(sql.poll_now, message_ids=list(message_ids), now=now).rowcount
+        return self._db.run(sql.poll_now, message_ids=message_ids, now=now).rowcount
 
     def by_message_id(self, message_ids: Collection[str]) -> dict[str, Notification]:
-        known = self._all(Notification, sql.by_message_id, message_ids=list(message_ids))
+        known = self._all(Notification, sql.by_message_id, message_ids=message_ids)
         return {found.message_id: found for found in known if found.message_id}
 
     def spent(self, since: datetime) -> list[Spent]:
-        return [Spent(number.e164, at, segments) for number, at, segments in self._run(sql.spent, since=since)]
+        return [Spent(number.e164, at, segments) for number, at, segments in self._db.rows(sql.spent, since=since)]
 
     def reserved(self, after: datetime) -> dict[str, int]:
-        return {number.e164: segments for number, segments in self._run(sql.reserved, after=after)}
+        return {number.e164: segments for number, segments in self._db.rows(sql.reserved, after=after)}
 
     def was_sent_to(self, number: str, chat: str | None) -> bool:
-        return self._run(sql.was_sent_to, number=number, chat=chat).first() is not None
+        return self._db.row(sql.was_sent_to, number=number, chat=chat) is not None
 
     def outbox_counts(self) -> dict[State, int]:
-        counted = {row.state: row.rows for row in self._run(sql.outbox_counts)}
+        counted: dict[State, int] = dict(self._db.rows(sql.outbox_counts))
         return {state: counted.get(state, 0) for state in State if not state.is_final}
 
     def oldest_due(self, now: datetime) -> datetime | None:
-        oldest: datetime | None = self._run(sql.oldest_due, now=now).scalar()
-        return oldest
+        ((oldest,),) = self._db.rows(sql.oldest_due, now=now)
+        return oldest  # type: ignore[no-any-return]
 
     # questions
 
     def add_question(self, question: Question) -> None:
-        self._run(sql.add_question, **_values(tables.question, question))
+        self._db.many(sql.add_question, _QUESTION.names, [_QUESTION.cells(question)])
 
     def question(self, question_id: int) -> Question | None:
         return self._first(Question, sql.question_by_id, row_id=question_id)
@@ -250,22 +281,25 @@ class SqlTransaction:
         return self._first(Question, sql.question_by_cause, cause=cause)
 
     def answer_question(self, question_id: int, answer: str) -> bool:
-        return self._run(sql.answer_question, row_id=question_id, said=answer).rowcount == 1
+        return self._db.run(sql.answer_question, row_id=question_id, said=answer).rowcount == 1
 
     # cards and troubles
 
     def add_card(self, card: Card) -> None:
-        self._run(sql.add_card, **_card_values(card))
+        self.add_cards([card])
+
+    def add_cards(self, cards: Iterable[Card]) -> None:
+        self._db.many(sql.add_card, _CARD, map(_card_cells, cards))
 
     def bump_cards(self, kind: CardKind, subjects: Collection[int], now: datetime, *, urgent: bool = False) -> None:
-        self._run(sql.bump_cards, card_kind=kind, subjects=list(subjects), now=now, at_once=urgent)
+        self._db.run(sql.bump_cards, card_kind=kind, subjects=subjects, now=now, at_once=urgent)
 
     def cards_behind(self, now: datetime, limit: int, leave_out: Collection[int] = ()) -> list[Card]:
         # No chat is 0; an empty list would become a subquery.
         return self._all(_card, sql.cards_behind, now=now, limit=limit, leave_out=[0, *leave_out])
 
     def save_card(self, card: Card) -> None:
-        self._run(
+        self._db.run(
             sql.save_card,
             row_id=card.id,
             at_least=card.wanted,
@@ -285,7 +319,7 @@ class SqlTransaction:
         return self._first(_card, sql.card_at, at_chat=place_chat_id, at_message=message_id)
 
     def move_chat(self, old_chat_id: int, new_chat_id: int) -> None:
-        self._run(sql.move_chat, old=old_chat_id, new=new_chat_id)
+        self._db.run(sql.move_chat, old=old_chat_id, new=new_chat_id)
 
     def open_trouble(self, kind: str, subject: str) -> Trouble | None:
         return self._first(Trouble, sql.open_trouble, of_kind=kind, of_subject=subject)
@@ -294,21 +328,22 @@ class SqlTransaction:
         return self._all(Trouble, sql.open_troubles)
 
     def add_trouble(self, kind: str, subject: str, text: str, now: datetime) -> Trouble:
-        new = Trouble(0, kind, subject, text, began_at=now, seen_at=now)
-        values = _values(tables.trouble, new)
-        del values["id"]  # the database gives it
-        return replace(new, id=self._insert(sql.add_trouble, values))
+        # The database gives the id.
+        row_id = self._db.run(
+            sql.add_trouble, kind=kind, subject=subject, text=text, began_at=now, seen_at=now, count=1
+        ).lastrowid
+        assert row_id is not None
+        return Trouble(row_id, kind, subject, text, began_at=now, seen_at=now)
 
     def save_trouble(self, trouble: Trouble) -> None:
-        self._run(sql.save_trouble, **_values(tables.trouble, trouble, row_id=trouble.id))
+        self._db.many(sql.save_trouble, (*_TROUBLE.names, "row_id"), [(*_TROUBLE.cells(trouble), trouble.id)])
 
     def trouble(self, trouble_id: int) -> Trouble | None:
         return self._first(Trouble, sql.trouble_by_id, row_id=trouble_id)
 
     def add_timeline(self, entries: Iterable[TimelineEntry]) -> None:
-        self._run_many(
-            sql.add_timeline, [{"subject": e.subject, "at": e.at, "what": e.what, "who": e.who} for e in entries]
-        )
+        names = ("subject", "at", "what", "who")
+        self._db.many(sql.add_timeline, names, ((e.subject, e.at, e.what, e.who) for e in entries))
 
     def timeline(self, subject: int) -> list[TimelineEntry]:
         return self._all(TimelineEntry, sql.timeline_of, of_subject=subject)
@@ -316,17 +351,15 @@ class SqlTransaction:
     # Telegram
 
     def keep_updates(self, updates: Iterable[TelegramUpdate]) -> int:
-        new = [
-            {"bot_id": u.bot_id, "update_id": u.update_id, "received_at": u.received_at, "body": u.body}
-            for u in updates
-        ]
-        return len(self.connection.execute(sql.keep_updates, new).all()) if new else 0
+        names = ("bot_id", "update_id", "received_at", "body")
+        rows = ((u.bot_id, u.update_id, u.received_at, u.body) for u in updates)
+        return self._db.many(sql.keep_updates, names, rows)
 
     def updates_waiting(self, limit: int) -> list[TelegramUpdate]:
         return self._all(TelegramUpdate, sql.updates_waiting, limit=limit)
 
     def finish_update(self, bot_id: int, update_id: int, outcome: str, now: datetime) -> bool:
-        done = self._run(sql.finish_update, bot=bot_id, number=update_id, became=outcome, now=now)
+        done = self._db.run(sql.finish_update, bot=bot_id, number=update_id, became=outcome, now=now)
         return done.rowcount == 1
 
     def forget(self, before: datetime, now: datetime, limit: int) -> int:
@@ -335,76 +368,64 @@ class SqlTransaction:
         for statement in sql.forget:
             wanted = statement.compile().params.keys()
             given = {"limit": limit, **times}
-            gone += self._run(statement, **{name: given[name] for name in wanted if name in given}).rowcount
+            gone += self._db.run(statement, **{name: given[name] for name in wanted if name in given}).rowcount
         return gone
 
     # timers
 
     def set_timer(self, timer: Timer) -> None:
-        self._run(sql.set_timer, **_values(tables.timer, timer))
+        self._db.run(sql.set_timer, kind=timer.kind, subject=timer.subject, due_at=timer.due_at)
 
     def drop_timer(self, kind: str, subject: str, due_at: datetime | None = None) -> bool:
-        return self._run(sql.drop_timer, of_kind=kind, of_subject=subject, seen=due_at).rowcount == 1
+        return self._db.run(sql.drop_timer, of_kind=kind, of_subject=subject, seen=due_at).rowcount == 1
 
     def timers_due(self, now: datetime, limit: int) -> list[Timer]:
         return self._all(Timer, sql.timers_due, now=now, limit=limit)
 
+    def move_waits(self, by: timedelta, claimed_after: datetime) -> None:
+        for statement in sql.move_waits:
+            self._db.run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
+
     def next_due(self) -> dict[str, datetime]:
-        planned, leased, finder, tracker, reporter, timers = self._run(sql.next_due).one()
+        ((planned, leased, finder, tracker, reporter, timers),) = self._db.rows(sql.next_due)
         sender = min((at for at in (planned, leased) if at), default=None)
         due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
         return {tick: at for tick, at in due.items() if at}
 
-    def _keep(
-        self,
-        source: str,
-        route: str | None,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: datetime,
-        state: ReceiptState,
-        identity: str | None = None,
-        result: Mapping[str, Any] | None = None,
-    ) -> int:
-        values = {
-            "source": source,
-            "received_at": now,
-            "body": body,
-            "route": route,
-            "headers": headers,
-            "state": state,
-            "identity": identity,
-            "result": result or {},
-        }
-        return self._insert(sql.add_receipt, values)
+    def _all(self, make: Callable[..., T], statement: Statement, **values: Any) -> list[T]:
+        return [make(*row) for row in self._db.rows(statement, **values)]
 
-    def _run(self, statement: Executable, **values: Any) -> Rows:
-        return self.connection.execute(statement, values)
-
-    def _run_many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            self.connection.execute(statement, rows)
-
-    def _insert(self, statement: Executable, values: Mapping[str, Any]) -> int:
-        key = self._run(statement, **values).inserted_primary_key
-        assert key is not None
-        return int(key[0])
-
-    def _all(self, make: Callable[..., T], statement: Executable, **values: Any) -> list[T]:
-        return [make(*row) for row in self._run(statement, **values)]
-
-    def _first(self, make: Callable[..., T], statement: Executable, **values: Any) -> T | None:
-        row = self._run(statement, **values).first()
+    def _first(self, make: Callable[..., T], statement: Statement, **values: Any) -> T | None:
+        row = self._db.row(statement, **values)
         return make(*row) if row else None
 
 
-def _values(table: Table, value: Any, **more: Any) -> dict[str, Any]:
-    """A row for this value: a column for every field."""
-    return {column.name: getattr(value, column.name) for column in table.c} | more
+class _Shape:
+    """How a value lies in its table: a column for every field."""
+
+    def __init__(self, table: Table) -> None:
+        self.names = tuple(column.name for column in table.c)
+        self.cells: Callable[[Any], Row] = attrgetter(*self.names)
 
 
-def _moved(changed: Notification, was: Notification) -> dict[str, Any]:
-    return _values(tables.notification, changed, row_id=was.id, was_state=was.state, was_attempt=was.attempt)
+_ALERT = _Shape(tables.alert)
+_INCIDENT = _Shape(tables.incident)
+_NOTIFICATION = _Shape(tables.notification)
+_QUESTION = _Shape(tables.question)
+_TROUBLE = _Shape(tables.trouble)
+_RECEIPT = tuple(column.name for column in tables.receipt.c)[1:]  # the database gives the id
+_CARD = tuple(column.name for column in tables.card.c)[1:]
+_CARD_FIELDS = attrgetter(*(field.name for field in fields(Card)))
+
+
+def _moved(changed: Notification, was: Notification) -> tuple[tuple[str, ...], Row]:
+    """The columns to set and their values: only what changed, for each index on any other is left alone then."""
+    new, old = _NOTIFICATION.cells(changed), _NOTIFICATION.cells(was)
+    names = [name for name, a, b in zip(_NOTIFICATION.names, new, old, strict=True) if a is not b and a != b]
+    cells = [a for a, b in zip(new, old, strict=True) if a is not b and a != b]
+    if not names:  # nothing to write, but whose row it is has to be told
+        names, cells = ["state"], [changed.state]
+    return (*names, "row_id", "was_state", "was_attempt"), (*cells, was.id, was.state, was.attempt)
 
 
 def _by_source(groups: Collection[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:
@@ -414,24 +435,9 @@ def _by_source(groups: Collection[tuple[str, str]]) -> Iterable[tuple[str, list[
     return keys.items()
 
 
-def _card_values(card: Card) -> dict[str, Any]:
-    return {
-        "kind": card.kind,
-        "subject": card.subject,
-        "chat_id": card.place.chat_id,
-        "topic": card.place.topic,
-        "wanted": card.wanted,
-        "shown": card.shown,
-        "message_id": card.message_id,
-        "reply_to": card.reply_to,
-        "ring": card.ring,
-        "urgent": card.urgent,
-        "changed_at": card.changed_at,
-        "shown_at": card.shown_at,
-        "retry_at": card.retry_at,
-        "closed": card.closed,
-        "text": card.text,
-    }
+def _card_cells(card: Card) -> Row:
+    _, kind, subject, place, *rest = _CARD_FIELDS(card)
+    return (kind, subject, place.chat_id, place.topic, *rest)
 
 
 def _card(id_: int, kind: CardKind, subject: int, chat_id: int, topic: int | None, *rest: Any) -> Card:

@@ -21,6 +21,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._monotonic
 
+    def elapsed(self) -> float:
+        return self._monotonic
+
     async def wait(self, seconds: float) -> None:
         """Returns once `advance` has moved that far; at once for zero and less."""
         if seconds <= 0:

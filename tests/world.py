@@ -101,6 +101,8 @@ class World:
             for tick in self.bridge.ticks:
                 if tick.name != "caretaker":
                     await tick.run()
+                if tick.name == "bot" and self.bridge.bot is not None:
+                    await self.bridge.bot.voice.silent()
             quiet = not await self._sent_something() and not self._woken
 
     async def _sent_something(self) -> bool:

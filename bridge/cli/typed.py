@@ -1,9 +1,11 @@
 """What people type: our numbers, times and how far back."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import typer
+
+from bridge.domain.wall import next_reading
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST_HOUR = len("18:00")
@@ -34,10 +36,10 @@ def ahead(written: str, zone: ZoneInfo, now: datetime) -> datetime:
         return _date(written, zone, "18:00 or 2026-11-22T18:00")
     try:
         hour, minute = (int(part) for part in written.split(":"))
-        today = now.astimezone(zone).replace(hour=hour, minute=minute, second=0, microsecond=0)
+        reading = time(hour, minute)
     except ValueError as error:
         raise typer.BadParameter(f"{written!r} is no time; write 18:00 or 2026-11-22T18:00") from error
-    return today if today > now else today + timedelta(days=1)
+    return next_reading(reading, zone, now).astimezone(zone)
 
 
 def since(written: str | None, zone: ZoneInfo, now: datetime) -> dict[str, str]:

@@ -6,12 +6,13 @@ Its clock moves the deliveries, its ledger (`sent`, `phone(…)`, `requests`) is
 
 import asyncio
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from functools import partial
 from heapq import heappop, heappush
 from types import TracebackType
@@ -30,10 +31,6 @@ _TO_HANDSET = timedelta(seconds=2)
 _FINAL = {"DELIVRD", "UNDELIV", "REJECTD", "EXPIRED", "DELETED"}
 _METHODS = {"message": {"sendsmsmessage", "getsmsstatus", "list"}, "user": {"getownbalance"}}
 _TIME = "%Y-%m-%d %H:%M:%S"
-_SORTABLE = {
-    *("id", "campaignId", "from", "to", "text", "status", "groups"),
-    *("contentProviderId", "startSendTs", "statusUpdateTs", "segNum"),
-}
 
 
 @dataclass(slots=True)
@@ -180,6 +177,7 @@ class SimulatedMobizon:
         self.list_window = timedelta(days=1)  # what List looks back without being told; the real one is not known
         self.throttle: tuple[int, timedelta] | None = None  # so many calls of one method in so long, else code 30
         self.latency = 0.0  # seconds of the clock before each answer
+        self.away = timedelta(0)  # from the clock: when that is set, Mobizon's goes on
         self.sent: list[SimulatedSms] = []
         self.requests: list[SeenRequest] = []
         self.held = 0
@@ -192,6 +190,7 @@ class SimulatedMobizon:
         self._lasting: list[tuple[Fault, str | None]] = []
         self._later: list[tuple[datetime, Mapping[str, str]]] = []
         self._by_id: dict[str, SimulatedSms] = {}
+        self._to: defaultdict[str, list[SimulatedSms]] = defaultdict(list)
         self._due: list[tuple[datetime, int, SimulatedSms]] = []  # a heap: when to look at which one again
         self._calls: dict[str, deque[datetime]] = {}
         self._next_id = 800_000_001
@@ -338,12 +337,12 @@ class SimulatedMobizon:
         parameters = dict(await _parameters(request))
         shown = {name: value for name, value in parameters.items() if name != "apiKey"}
         key_in = "query" if "apiKey" in request.query else "body" if "apiKey" in parameters else ""
-        self.requests.append(SeenRequest(self._clock.now(), method, key_in, shown))
+        self.requests.append(SeenRequest(self._now(), method, key_in, shown))
         async with self._news:
             self._news.notify_all()
         fault = self._fault(method)
         if fault.late is not None:
-            self._later.append((self._clock.now() + fault.late, parameters))
+            self._later.append((self._now() + fault.late, parameters))
         answer = self._answer(method, parameters) if fault.carries_out else b""
         if fault.holds:
             answered = await self._hold()
@@ -359,7 +358,11 @@ class SimulatedMobizon:
         body = answer if fault.body is None else fault.body
         response = web.Response(status=fault.status, body=body, headers=fault.headers)
         response.headers.setdefault("Content-Type", "application/json; charset=utf-8")
+        response.headers.setdefault("Date", format_datetime(self._now(), usegmt=True))
         return response
+
+    def _now(self) -> datetime:
+        return self._clock.now() + self.away
 
     async def _hold(self) -> bool:
         if self._release is None:
@@ -435,7 +438,7 @@ class SimulatedMobizon:
         if self.throttle is None:
             return
         most, period = self.throttle
-        now, calls = self._clock.now(), self._calls.setdefault(method, deque())
+        now, calls = self._now(), self._calls.setdefault(method, deque())
         while calls and calls[0] <= now - period:
             calls.popleft()
         if len(calls) >= most:
@@ -445,7 +448,7 @@ class SimulatedMobizon:
     # --- the methods
 
     def _send(self, parameters: Mapping[str, str]) -> Mapping[str, Any]:
-        now = self._clock.now()
+        now = self._now()
         params = {name[7:-1]: value for name, value in parameters.items() if name.startswith("params[")}
         wrong: dict[str, Any] = {}
         number = _number(parameters.get("recipient", ""))
@@ -494,6 +497,7 @@ class SimulatedMobizon:
         self._next_id += 1
         self.sent.append(sms)
         self._by_id[sms.id] = sms
+        self._to[sms.to].append(sms)
         self._tell("in moderation" if self.moderates else "accepted", sms)
         self._look_again(sms)
         return {"campaignId": sms.campaign_id, "messageId": sms.id, "status": 1 if self.moderates else 2}
@@ -519,32 +523,35 @@ class SimulatedMobizon:
     def _list(self, parameters: Mapping[str, str]) -> Mapping[str, Any]:
         criteria = {hit[1]: value for name, value in parameters.items() if (hit := _CRITERION.fullmatch(name))}
         campaigns = _many(parameters, "criteria[campaignIds]")[:100]
-        now = self._clock.now()
-        found = [sms for sms in self.sent if sms.created_at <= now - self.list_lag]
+        now = self._now()
+        found = self.sent
+        if to := criteria.pop("to", ""):  # the one criterion that narrows a long ledger
+            found = [sms for number, theirs in self._to.items() if to in number for sms in theirs]
+        found = [sms for sms in found if sms.created_at <= now - self.list_lag]
         if campaigns:
             found = [sms for sms in found if sms.campaign_id in campaigns]
         elif not {"campaignCreateTsFrom", "campaignCreateTsTo"} & criteria.keys():
             found = [sms for sms in found if sms.created_at >= now - self.list_window]
-        found = [sms for sms in found if all(self._meets(sms, name, value) for name, value in criteria.items())]
-        with_info = parameters.get("withNumberInfo") == "1"
-        items = [self._item(sms, with_info=with_info) for sms in sorted(found, key=lambda sms: int(sms.id))[::-1]]
+        times = {name: self._read_time(value) for name, value in criteria.items() if name.endswith(("From", "To"))}
+        found = [sms for sms in found if all(self._meets(sms, *asked, times) for asked in criteria.items())]
+        found.sort(key=lambda sms: -int(sms.id))
         for name, direction in reversed(list(parameters.items())):
             if name.startswith("sort[") and name[5:-1] in _SORTABLE:
-                items.sort(key=partial(_rank, name[5:-1]), reverse=direction.upper() == "DESC")
+                found.sort(key=partial(_rank, name[5:-1]), reverse=direction.upper() == "DESC")
         size = _number_or(parameters.get("pagination[pageSize]"), 25)
         size = size if size in (25, 50, 100) else 25
         start = _number_or(parameters.get("pagination[currentPage]"), 0) * size
-        return {"items": items[start : start + size], "totalItemCount": str(len(items))}
+        with_info = parameters.get("withNumberInfo") == "1"
+        items = [self._item(sms, with_info=with_info) for sms in found[start : start + size]]
+        return {"items": items, "totalItemCount": str(len(found))}
 
-    def _meets(self, sms: SimulatedSms, criterion: str, value: str) -> bool:
+    def _meets(self, sms: SimulatedSms, criterion: str, value: str, times: Mapping[str, datetime | None]) -> bool:
         moment = self._ranged(sms, criterion)
         if moment is not None:
-            limit = self._read_time(value)
+            limit = times[criterion]
             at = moment[0]
             return limit is not None and at is not None and (at >= limit if criterion.endswith("From") else at <= limit)
         match criterion:
-            case "to":
-                return value in sms.to
             case "text":
                 return value == sms.text
             case "from":
@@ -627,7 +634,7 @@ class SimulatedMobizon:
 
     def settle(self) -> datetime:
         """Let everything happen that is due by now, in the order of time; returns now."""
-        now = self._clock.now()
+        now = self._now()
         for late in [late for late in self._later if late[0] <= now]:
             self._later.remove(late)
             with suppress(Refusal):
@@ -668,7 +675,7 @@ class SimulatedMobizon:
             upcoming = [late[0] for late in self._later] + [due[0] for due in self._due[:1]]
             waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._moved.wait())]
             if upcoming:
-                pause = (min(upcoming) - self._clock.now()).total_seconds()
+                pause = (min(upcoming) - self._now()).total_seconds()
                 waits.append(asyncio.create_task(self._clock.wait(max(pause, 0))))
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -678,7 +685,7 @@ class SimulatedMobizon:
 
     def _tell(self, what: str, sms: SimulatedSms, at: datetime | None = None) -> None:
         if self._on_event is not None:
-            self._on_event(Happening(at or self._clock.now(), what, sms))
+            self._on_event(Happening(at or self._now(), what, sms))
 
     def _write_time(self, moment: datetime | None) -> str | None:
         return None if moment is None else moment.astimezone(self._zone).strftime(_TIME)
@@ -748,10 +755,29 @@ def _number_or(written: str | None, otherwise: int) -> int:
     return int(written) if written is not None and written.isdecimal() else otherwise
 
 
-def _rank(by: str, item: Mapping[str, Any]) -> tuple[int, str]:
+_SORTABLE: dict[str, Callable[[SimulatedSms], str]] = {
+    "id": lambda sms: sms.id,
+    "campaignId": lambda sms: sms.campaign_id,
+    "from": lambda sms: sms.sender,
+    "to": lambda sms: sms.to,
+    "text": lambda sms: sms.text,
+    "status": lambda sms: sms.status,
+    "groups": lambda _: "",
+    "contentProviderId": lambda _: "1",
+    "startSendTs": lambda sms: _second(sms.start_sent),
+    "statusUpdateTs": lambda sms: _second(sms.updated),
+    "segNum": lambda sms: str(sms.segments),
+}
+
+
+def _rank(by: str, sms: SimulatedSms) -> tuple[int, str]:
     """Numbers by size, texts by letter."""
-    text = item[by] or ""
+    text = _SORTABLE[by](sms)
     return (len(text), text) if text.isdecimal() else (0, text)
+
+
+def _second(moment: datetime | None) -> str:
+    return moment.replace(microsecond=0).isoformat() if moment else ""
 
 
 def _campaign_status(sms: SimulatedSms) -> str:

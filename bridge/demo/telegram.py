@@ -110,6 +110,7 @@ class SimulatedTelegram:
         self._next_message = 1
         self._fault: Callable[[str], None] | None = None
         self._hangs_up = False
+        self._answers_lost = 0
         self._delay = 0.0
         self._poller: asyncio.Event | None = None  # set: this long poll has to end
         self._changed = asyncio.Event()
@@ -146,6 +147,11 @@ class SimulatedTelegram:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def last_update(self) -> int:
+        """The id of the newest update."""
+        return self._next_update
 
     # --- what people do ---
 
@@ -229,11 +235,15 @@ class SimulatedTelegram:
         """Every connection is cut without an answer."""
         self._hangs_up = True
 
-    def floods(self, retry_after: int = 35) -> None:
-        """Every request but getUpdates is one too many."""
+    def loses_answers(self, count: int = 1) -> None:
+        """So many requests are performed and never answered; asking for updates is not among them."""
+        self._answers_lost = count
+
+    def floods(self, retry_after: int = 35, *, fetching: bool = False) -> None:
+        """Every request is one too many; asking for updates only if `fetching`."""
 
         def fault(method: str) -> None:
-            if method != "getUpdates":
+            if fetching or method != "getUpdates":
                 raise _Refused(429, f"Too Many Requests: retry after {retry_after}", {"retry_after": retry_after})
 
         self._fault = fault
@@ -257,6 +267,7 @@ class SimulatedTelegram:
     def recovers(self) -> None:
         self._fault = None
         self._hangs_up = False
+        self._answers_lost = 0
         self._delay = 0.0
 
     def blocks_the_bot(self, chat_id: int) -> None:
@@ -305,7 +316,11 @@ class SimulatedTelegram:
             if method.casefold() == "getupdates":
                 return web.json_response({"ok": True, "result": await self._get_updates(parameters)})
             self.requests.append((method, parameters))
-            return web.json_response({"ok": True, "result": handler(parameters)})
+            result = handler(parameters)
+            if self._answers_lost and request.transport is not None:
+                self._answers_lost -= 1
+                request.transport.abort()
+            return web.json_response({"ok": True, "result": result})
         except _Refused as refused:
             return web.json_response(refused.answer, status=refused.answer["error_code"])
 

@@ -1,7 +1,7 @@
 """Who and what the config names: the people, chats, routes, policies and rules that services ask about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
@@ -121,6 +121,10 @@ class House:
         """Somebody's name as people write it; empty for nobody."""
         person = self.people.get(name or "")
         return person.spoken if person else name or ""
+
+    def moved(self, ids: Mapping[int, int]) -> "House":
+        """The same house with its chats under the ids that they have now, by the ids that they had."""
+        return replace(self, chats={name: replace(c, id=ids.get(c.id, c.id)) for name, c in self.chats.items()})
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)

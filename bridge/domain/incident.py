@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from bridge.domain.alert import NO_START, AlertStatus
 
@@ -110,13 +111,16 @@ class Incident:
     def is_open(self) -> bool:
         return self.state is not IncidentState.RESOLVED
 
-    def describing(self, alerts: Iterable[AlertRecord]) -> "Incident":
-        """This incident, described by all its alerts: by those that fire, or when none does, by all."""
+    def describing(self, alerts: Iterable[AlertRecord], **also: Any) -> "Incident":
+        """This incident, described by all its alerts: by those that fire, or when none does, by all.
+
+        `also` changes with it.
+        """
         everything = list(alerts)
         firing = [alert for alert in everything if alert.is_firing]
         shown = sorted(firing or everything, key=lambda a: (a.starts_at, a.name, a.place))
         if not shown:
-            return self
+            return replace(self, **also)
         names = list(dict.fromkeys(alert.name for alert in shown))
         places = tuple(dict.fromkeys(alert.place for alert in shown if alert.place))
         return replace(
@@ -128,6 +132,7 @@ class Incident:
             firing=len(firing),
             total=len(everything),
             started_at=min([self.started_at, *(a.starts_at for a in everything if a.starts_at > NO_START)]),
+            **also,
         )
 
     def acknowledge(self, by: str, now: datetime, via: str = "") -> "Incident":

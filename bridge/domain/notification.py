@@ -63,6 +63,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.POSTPONED: State.PLANNED,
         Event.CANCELLED: State.CANCELLED,  # it did not leave, and nobody wants it any more
         Event.LOST: State.UNCERTAIN,
+        Event.FOUND: State.SUBMITTED,  # looked for before it was sent: an earlier life had sent it
     },
     State.UNCERTAIN: {
         Event.SUBMITTED: State.SUBMITTED,  # the answer came after all, late; the next three likewise
@@ -201,7 +202,8 @@ class Notification:
     @property
     def resends_itself(self) -> bool:
         """Not listed after all looks, it goes out once more; a typed SMS asks first."""
-        return self.incident_id is not None or self.asked_by == WATCH
+        about_us = self.asked_by == WATCH and self.priority is not Priority.TYPED
+        return self.incident_id is not None or about_us
 
     @property
     def at_operator(self) -> bool:

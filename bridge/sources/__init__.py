@@ -6,9 +6,9 @@ from typing import Any
 
 from bridge.domain.alert import Report
 from bridge.sources import alertmanager, generic
-from bridge.sources.reading import NotJson, PayloadError, clean, read_json
+from bridge.sources.reading import NotJson, PayloadError, check_json, clean, read_json
 
-__all__ = ["PARSERS", "NotJson", "PayloadError", "clean", "parse", "read_json"]
+__all__ = ["PARSERS", "NotJson", "PayloadError", "check_json", "clean", "parse", "read_json"]
 
 PARSERS: Mapping[str, Callable[[Any, datetime], Report]] = {
     "alertmanager": alertmanager.understand,

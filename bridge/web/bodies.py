@@ -37,10 +37,10 @@ async def read_body(request: web.Request, limit: int, clock: Clock) -> bytes:
 
     A slow body is 503 and not 408: Alertmanager repeats the one and drops the other.
     """
+    if request.content.is_eof():  # it came along with the headers, as most do: nothing to wait for
+        return _arrived(request, limit)
     if (request.content_length or 0) > limit:
         raise TooBig(limit)
-    if request.content.is_eof():  # it came along with the headers, as most do: nothing to wait for
-        return await _all_of(request, limit)
     if request.version == HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # as aiohttp does: the answer itself has not begun
@@ -49,6 +49,16 @@ async def read_body(request: web.Request, limit: int, clock: Clock) -> bytes:
 
 async def uninvited(request: web.Request) -> None:
     """The `expect_handler` of every route: a body is invited by whoever reads it, after the credential."""
+
+
+def _arrived(request: web.Request, limit: int) -> bytes:
+    try:
+        body = request.content.read_nowait()
+    except (RequestPayloadError, BadHttpMessage) as error:
+        raise Garbled from error
+    if len(body) > limit:
+        raise TooBig(limit)
+    return body
 
 
 async def _all_of(request: web.Request, limit: int) -> bytes:

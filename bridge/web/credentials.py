@@ -12,18 +12,22 @@ def admits(credentials: Credentials, authorization: Sequence[str]) -> bool:
     """Whether these Authorization headers open a source. Every credential is compared, in constant time."""
     if credentials.open:
         return True
-    tokens = [secret.matches(token) for token in _bearer(authorization) for secret in credentials.tokens]
-    pairs = [
-        Secret(user).matches(name) & secret.matches(password)
-        for name, password in _basic(authorization)
-        for user, secret in credentials.basic
-    ]
-    return any(tokens) or any(pairs)
+    scheme, shown = _shown(authorization)
+    matches: list[bool] = []
+    if scheme == "bearer" and shown:
+        matches = [secret.matches(shown) for secret in credentials.tokens]
+    elif scheme == "basic" and (pair := _pair(shown)):
+        name, password = pair
+        matches = [Secret(user).matches(name) & secret.matches(password) for user, secret in credentials.basic]
+    return any(matches)
 
 
 def token_of(authorization: Sequence[str], tokens: Mapping[str, ApiToken]) -> ApiToken | None:
     """The API token these headers show, if it is one of ours."""
-    found = [token for shown in _bearer(authorization) for token in tokens.values() if token.secret.matches(shown)]
+    scheme, shown = _shown(authorization)
+    if scheme != "bearer" or not shown:
+        return None
+    found = [token for token in tokens.values() if token.secret.matches(shown)]
     return found[0] if found else None
 
 
@@ -34,23 +38,18 @@ def challenge(credentials: Credentials) -> str:
     return ", ".join(f'{scheme} realm="sms-bridge"' for scheme in schemes or ["Bearer"])
 
 
-def _bearer(authorization: Sequence[str]) -> list[str]:
-    shown = _shown(authorization, "bearer")
-    return [shown] if shown else []
-
-
-def _basic(authorization: Sequence[str]) -> list[tuple[str, str]]:
+def _pair(shown: str) -> tuple[str, str] | None:
     try:
-        decoded = base64.b64decode(_shown(authorization, "basic"), validate=True).decode()
+        decoded = base64.b64decode(shown, validate=True).decode()
     except (binascii.Error, ValueError):
-        return []
+        return None
     name, colon, password = decoded.partition(":")
-    return [(name, password)] if colon and password else []
+    return (name, password) if colon and password else None
 
 
-def _shown(authorization: Sequence[str], wanted: str) -> str:
-    """What follows the scheme; nothing when two headers contradict each other."""
+def _shown(authorization: Sequence[str]) -> tuple[str, str]:
+    """The scheme and what follows it; nothing when two headers contradict each other."""
     if len(authorization) != 1:
-        return ""
+        return "", ""
     scheme, _, shown = authorization[0].partition(" ")
-    return shown.strip() if scheme.lower() == wanted else ""
+    return scheme.lower(), shown.strip()

@@ -57,9 +57,8 @@ class Operations:
         """Gauges over the outbox are counted when somebody looks; without a database the rest is still shown."""
         now = self._clock.now()
 
-        def count(tx: Transaction) -> tuple[dict[State, int], datetime | None, list[IncidentState]]:
-            open_now = tx.incidents(open_only=True, limit=10_000)
-            return tx.outbox_counts(), tx.oldest_due(now), [incident.state for incident in open_now]
+        def count(tx: Transaction) -> tuple[dict[State, int], datetime | None, dict[IncidentState, int]]:
+            return tx.outbox_counts(), tx.oldest_due(now), tx.incident_counts()
 
         try:
             waiting, oldest, incidents = await self._store.read(count)
@@ -70,5 +69,5 @@ class Operations:
             if not state.is_final:
                 self._metrics.outbox_depth.labels(state).set(waiting.get(state, 0))
         self._metrics.outbox_oldest.set((now - oldest).total_seconds() if oldest else 0)
-        for standing in (IncidentState.TRIGGERED, IncidentState.ACKNOWLEDGED):
-            self._metrics.incidents.labels(standing).set(incidents.count(standing))
+        for standing, how_many in incidents.items():
+            self._metrics.incidents.labels(standing).set(how_many)

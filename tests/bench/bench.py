@@ -7,12 +7,10 @@ runs in this one, which has nothing else to do meanwhile.
 import asyncio
 import os
 import re
-import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,58 +19,82 @@ import uvloop
 
 from bridge.clock import SystemClock
 from bridge.demo.mobizon import SeenRequest, SimulatedMobizon
-from tests.bench.load import ROOT, TOKEN, connect, load_elsewhere, numbered, request, webhook
+from tests.bench.inside import measure_elsewhere
+from tests.bench.load import connect, load_elsewhere, numbered, request, webhook
+from tests.bench.programs import KEY, PATIENCE, Running, free_port, program, run, start_bridge
 
 CONNECTIONS = (1, 16, 64)
 BURST = 5.0  # seconds
 IDLE_WEBHOOKS = 300
-PAGES = 3000
+BACKLOG = 20_000
+UNDER_WAY = 100_000
+OLD_ROWS = 1_000_000
+PAGES = 20_000
+PAGES_IF_LONG = 1_000_000
 MOBIZON_TAKES = 0.050  # seconds
-PATIENCE = 120  # seconds
-QUIET = {**os.environ, "LOG_LEVEL": "WARNING"}
 PATH = "/webhooks/alertmanager"
 CLOCK = SystemClock()
 
-CONFIG = """
-server: {{listen: "127.0.0.1:{port}"}}
-storage: {{url: "sqlite:bridge.db"}}
-chats: {{ops: {{id: -1001234567890}}}}
-mobizon: {{base_url: "{mobizon}", api_key_file: key}}
-people: {{aigerim: {{phone: "+77010000001"}}}}
-policies: {{critical: {{steps: [{{notify: [aigerim]}}]}}}}
-sources: {{alertmanager: {{token_file: token}}}}
-routes:
-  - {{name: critical, matchers: ['severity="critical"'], policy: critical}}
-  - {{name: rest, chat: ops, silent: true}}
-sms: {{default_region: KZ}}
-limits: {{per_person: {{1h: 1000000}}, total: {{1h: 1000000}}}}
-"""
+Row = tuple[str, str, str]
 
 
-async def main() -> None:
-    rows = []
+async def main(pages: int) -> None:
+    rows = await _inside()
+    rows.append(await _start())
     with tempfile.TemporaryDirectory(prefix="sms-bridge-bench-") as folder:
         async with (
-            SimulatedMobizon(CLOCK, api_key="key", balance=Decimal(10**9)) as mobizon,
-            start_bridge(Path(folder), mobizon) as port,
+            SimulatedMobizon(CLOCK, api_key=KEY, balance=Decimal(10**9)) as mobizon,
+            start_bridge(Path(folder), mobizon.base_url) as bridge,
         ):
             _say("webhook to Mobizon, idle")
-            latencies = await _idle(port, mobizon)
+            idle, latencies = bridge.resident, await _idle(bridge.port, mobizon)
             rows += [
                 ("Webhook to Mobizon, idle, p50", f"{percentile(latencies, 50) * 1000:.1f} ms", ""),
                 ("Webhook to Mobizon, idle, p99", f"{percentile(latencies, 99) * 1000:.1f} ms", ""),
             ]
             for connections in CONNECTIONS:
                 _say(f"durable webhooks, {connections} connections")
-                rows.append(await _accept(port, connections))
-            _say("SMS through the whole path")
+                rows.append(await _accept(bridge.port, connections))
+            _say(f"{pages} SMS through the whole path")
             mobizon.latency = MOBIZON_TAKES
-            rate = await _throughput(port, mobizon)
-            rows.append((f"SMS per second, Mobizon answers in {MOBIZON_TAKES * 1000:.0f} ms", f"{rate:.0f}", ""))
+            rows += await _throughput(bridge, mobizon, pages, idle)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {time.strftime('%Y-%m-%d')}\n")
     print("| measured | sms-bridge | bare aiohttp handler |\n|---|---|---|")
     for row in rows:
         print(f"| {' | '.join(row)} |")
+
+
+async def _inside() -> list[Row]:
+    """What is measured in one process, with nothing posted to it."""
+    _say(f"{BACKLOG} webhooks understood, twice")
+    understood = await measure_elsewhere("understand", BACKLOG)
+    _say(f"{UNDER_WAY} SMS asked about")
+    polled = await measure_elsewhere("poll", UNDER_WAY)
+    return [
+        ("Webhooks understood per second, each opens an incident with one SMS", f"{understood['opened']:.0f}", ""),
+        ("Webhooks understood per second, each repeats a known one", f"{understood['repeated']:.0f}", ""),
+        (
+            f"A round of status questions, {UNDER_WAY} SMS under way",
+            f"{polled['calls']:.0f} calls of at most {polled['most']:.0f}, {polled['cpu']:.1f} s of CPU",
+            "",
+        ),
+    ]
+
+
+async def _start() -> Row:
+    """From the start of the process to `/-/ready`, on a database that has been in use for long."""
+    with tempfile.TemporaryDirectory(prefix="sms-bridge-bench-") as folder:
+        _say(f"start with {OLD_ROWS} old rows; making them takes minutes")
+        await run("tests.bench.old_rows", str(Path(folder) / "bridge.db"), str(OLD_ROWS))
+        began = time.perf_counter()
+        async with (
+            start_bridge(Path(folder), f"http://127.0.0.1:{free_port()}") as bridge,
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{bridge.port}/-/ready") as answer,
+        ):
+            took = time.perf_counter() - began
+            assert answer.status == 200, f"/-/ready answered {answer.status}"
+    return f"Start to ready, {OLD_ROWS} old SMS", f"{took:.1f} s", ""
 
 
 async def _idle(port: int, mobizon: SimulatedMobizon) -> list[float]:
@@ -87,7 +109,7 @@ async def _idle(port: int, mobizon: SimulatedMobizon) -> list[float]:
     return latencies
 
 
-async def _accept(port: int, connections: int) -> tuple[str, str, str]:
+async def _accept(port: int, connections: int) -> Row:
     """A burst that makes incidents but no SMS; then the time until the last of it is understood."""
     before = await _understood(port)
     burst = await load_elsewhere(port, PATH, "info", connections=connections, seconds=BURST, first=connections * 10**9)
@@ -111,13 +133,21 @@ async def _accept(port: int, connections: int) -> tuple[str, str, str]:
     )
 
 
-async def _throughput(port: int, mobizon: SimulatedMobizon) -> float:
-    """From the first SMS asked of Mobizon to the last, of a pile of pages posted as fast as they are taken."""
-    before = len(_sent(mobizon))
-    posted = await load_elsewhere(port, PATH, "critical", connections=16, first=10**12, most=PAGES)
-    assert posted.statuses == {202: PAGES}, f"answers other than 202: {posted.statuses}"
-    sends = (await _sends(mobizon, before + PAGES))[before:]
-    return len(sends) / (sends[-1].at - sends[0].at).total_seconds()
+async def _throughput(bridge: Running, mobizon: SimulatedMobizon, pages: int, idle: int) -> list[Row]:
+    """A pile of pages posted as fast as they are taken, and once they are sent as many again."""
+    seconds, held = 0.0, [idle]
+    for first in (10**12, 2 * 10**12):
+        before, half = len(_sent(mobizon)), pages // 2
+        posted = await load_elsewhere(bridge.port, PATH, "critical", connections=16, first=first, most=half)
+        assert posted.statuses == {202: half}, f"answers other than 202: {posted.statuses}"
+        sends = (await _sends(mobizon, before + half))[before:]
+        seconds += (sends[-1].at - sends[0].at).total_seconds()  # from the first SMS asked of Mobizon to the last
+        held.append(bridge.resident)
+    rate, (empty, once, twice) = pages / seconds, (f"{bytes_ / 2**20:.0f} MB" for bytes_ in held)
+    return [
+        (f"SMS per second, Mobizon answers in {MOBIZON_TAKES * 1000:.0f} ms", f"{rate:.0f}", ""),
+        (f"Memory, idle, after {pages // 2} SMS, after {pages}", f"{empty}, {once}, {twice}", ""),
+    ]
 
 
 def _sent(mobizon: SimulatedMobizon) -> list[SeenRequest]:
@@ -126,7 +156,7 @@ def _sent(mobizon: SimulatedMobizon) -> list[SeenRequest]:
 
 async def _sends(mobizon: SimulatedMobizon, count: int) -> list[SeenRequest]:
     """The SMS asked of Mobizon, as soon as there are so many."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE + count / 50):
         while len(sends := _sent(mobizon)) < count:
             await mobizon.has_seen(len(mobizon.requests) + max(1, (count - len(sends)) // 10))
     return sends
@@ -136,53 +166,6 @@ async def _understood(port: int) -> int:
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as response:
         text = await response.text()
     return sum(int(float(value)) for value in re.findall(r"^sms_bridge_alerts_total\{.*\} (\S+)$", text, re.MULTILINE))
-
-
-@asynccontextmanager
-async def start_bridge(folder: Path, mobizon: SimulatedMobizon) -> AsyncIterator[int]:
-    """The real program on a config of its own, ready; gives its port."""
-    port = free_port()
-    for name, secret in (("key", mobizon.api_key), ("token", TOKEN)):
-        path = folder / name
-        path.touch(mode=0o600)
-        path.write_text(secret, encoding="utf-8")
-    config = folder / "config.yaml"
-    config.write_text(CONFIG.format(port=port, mobizon=mobizon.base_url), encoding="utf-8")
-    async with program("bridge", "run", "--config", str(config), port=port):
-        yield port
-
-
-@asynccontextmanager
-async def program(module: str, *arguments: str, port: int) -> AsyncIterator[None]:
-    """One of our programs until the end of the block, begun once it listens on its port."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, cwd=ROOT, env=QUIET)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not await _listens(port):
-                if process.returncode is not None:
-                    raise RuntimeError(f"{module} ended; what it said stands above")
-                await asyncio.sleep(0.05)
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -196,4 +179,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(PAGES_IF_LONG if "--long" in sys.argv else PAGES))

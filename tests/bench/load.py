@@ -10,15 +10,14 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import uvloop
 
-TOKEN = "a-token-of-nobodys"
+from tests.bench.programs import ROOT, TOKEN, run
+
 DIGITS = 16
 _MARK = "f" * DIGITS
-ROOT = Path(__file__).parents[2]
 _EXAMPLE = json.loads((ROOT / "examples/disk_full.json").read_text(encoding="utf-8"))
 
 
@@ -115,13 +114,7 @@ async def load_elsewhere(
 ) -> Result:
     """The same in another process, so that client and bench do not share an interpreter."""
     arguments = json.dumps([port, path, severity, connections, seconds, first, most])
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.load", arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await process.communicate()
-    if process.returncode:
-        raise RuntimeError("the load client failed; what it said stands above")
-    parsed = json.loads(said)
+    parsed = json.loads(await run("tests.bench.load", arguments))
     statuses = Counter({int(status): count for status, count in parsed.pop("statuses").items()})
     return Result(**parsed, statuses=statuses)
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from tests.bench.bench import free_port, percentile, program
+from tests.bench.bench import percentile
+from tests.bench.inside import measure_elsewhere
 from tests.bench.load import load, load_elsewhere, numbered, webhook
+from tests.bench.programs import free_port, program
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,11 @@ async def test_the_load_client_counts_every_answer() -> None:
     assert result.statuses == {202: 200}
     assert len(result.latencies) == 200
     assert elsewhere.statuses == {404: 10}
+
+
+async def test_the_backlog_is_understood_and_every_sms_asked_about() -> None:
+    """The measurement itself fails when an incident, an SMS or a question is missing."""
+    understood = await measure_elsewhere("understand", 20)
+    assert min(understood["opened"], understood["repeated"]) > 0
+    polled = await measure_elsewhere("poll", 250)
+    assert (polled["calls"], polled["most"]) == (3, 100)

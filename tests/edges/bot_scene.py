@@ -92,7 +92,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.kept = Kept()
 
-    async def write(self, fn: Callable[[Transaction], T]) -> T:
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
         if self.kept.full:
             raise NotStored("the disk is full")
         return fn(cast("Transaction", self.kept))
@@ -111,7 +111,7 @@ class Door(Dispatcher):
         super().__init__(store, clock, house, Metrics())
         self.kept = store.kept
         self.requests: list[SmsRequest] = []
-        self.answers: list[tuple[int, str, int, bool]] = []
+        self.answers: list[tuple[int, str, int, int, bool]] = []
         self.cancelled: list[tuple[int, Asker]] = []
         self.troubles: dict[tuple[str, str], str] = {}
         self.received = asyncio.Event()
@@ -134,9 +134,9 @@ class Door(Dispatcher):
         return self.says
 
     async def answer_question(
-        self, question_id: int, token: str, telegram_id: int, *, send: bool
+        self, question_id: int, token: str, telegram_id: int, chat_id: int, *, send: bool
     ) -> Accepted | Denied | None:
-        self.answers.append((question_id, token, telegram_id, send))
+        self.answers.append((question_id, token, telegram_id, chat_id, send))
         return self.answers_with
 
     async def cancel_sms(self, number: int, asker: Asker) -> Notification | Denied:
@@ -193,7 +193,12 @@ class Scene:
     async def hear(self) -> None:
         """Whatever was typed or pressed is fetched and handled."""
         await self.bot.poller.poll_once(0)
+        await self.handle()
+
+    async def handle(self) -> None:
+        """Whatever is kept is handled, and what can be answered now is."""
         await self.bot.handle_waiting()
+        await self.bot.voice.silent()
 
     async def say(self, text: str, by: int = AIGERIM, chat: int = OPS, **how: object) -> SimulatedMessage:
         """Somebody types; it is heard."""

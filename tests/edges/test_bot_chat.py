@@ -7,6 +7,7 @@ import pytest
 from aioresponses import aioresponses
 
 from bot.chat import TelegramChat, open_bot
+from bot.patience import Patience
 from bridge.config import TelegramSettings
 from bridge.domain.secret import Secret
 from bridge.metrics import Metrics
@@ -24,7 +25,7 @@ from bridge.ports import (
 )
 from tests.edges.bot_scene import ALMATY, FORUM, OPS, a_scene
 from tests.edges.test_cards import an_incident
-from tests.fakes import START
+from tests.fakes import START, FakeClock
 
 TOKEN = "123456:canary-token-canary-token-canary"
 API = f"https://api.telegram.org/bot{TOKEN}"
@@ -184,7 +185,7 @@ class aioresponses_of:  # noqa: N801 - reads like the function it stands for
     def __init__(self, *answers: tuple[str, int, dict[str, object] | str | Exception]) -> None:
         self._answers = answers
         self._mock = aioresponses()
-        self._bot = open_bot(TelegramSettings(token=Secret(TOKEN)), Metrics())
+        self._bot = open_bot(TelegramSettings(token=Secret(TOKEN)), Metrics(), Patience(FakeClock()))
 
     async def __aenter__(self) -> TelegramChat:
         self._mock.start()

@@ -45,7 +45,7 @@ async def test_polling_again_after_a_lost_answer_runs_nothing_twice() -> None:
         scene.telegram.put("message", update["message"])
         await scene.bot.poller.poll_once(0)
         await scene.bot.poller.poll_once(0)
-        await scene.bot.handle_waiting()
+        await scene.handle()
 
         assert len(scene.store.kept.waiting) == 2  # another update id is another update
         assert await scene.bot.poller.poll_once(0) == 0
@@ -70,7 +70,7 @@ async def test_a_poison_update_is_set_aside_and_the_next_one_runs() -> None:
         assert len(scene.door.requests) == 1
         bad = scene.outcomes[:3]
         assert [outcome.partition(":")[0] for outcome in bad] == ["bad", "bad", "bad"]
-        assert "sender_user_name" in bad[0]
+        assert "sender_user_name" in bad[0] and "typed again" in scene.door.troubles["update", ""]
         assert scene.outcomes[3] == "done"
 
 
@@ -85,7 +85,9 @@ async def test_a_handler_that_fails_blocks_nothing(caplog: pytest.LogCaptureFixt
 
         assert scene.outcomes == ["failed: RuntimeError", "failed: TelegramForbiddenError", "done"]
         assert len(scene.door.requests) == 1
-    assert [record.levelno for record in caplog.records if record.name == "bot.app"] == [logging.ERROR] * 2
+        assert list(scene.door.troubles) == [("update", "")]  # somebody's command went unanswered
+    told = [record.levelno for record in caplog.records if record.name in ("bot.app", "bot.voice")]
+    assert told == [logging.ERROR] * 2
 
 
 async def test_what_cannot_be_stored_stays_waiting() -> None:
@@ -95,7 +97,7 @@ async def test_what_cannot_be_stored_stays_waiting() -> None:
         with pytest.raises(NotStored):
             await scene.hear()
         scene.door.says = Accepted(typed_sms())
-        await scene.bot.handle_waiting()
+        await scene.handle()
 
         assert len(scene.door.requests) == 1
         assert scene.outcomes == ["done"]
@@ -156,8 +158,93 @@ async def test_the_poller_waits_longer_each_time_and_as_long_as_it_is_told() -> 
         waits = [await scene.bot.poller.poll_patiently(0) for _ in range(7)]
         assert waits == [1, 2, 4, 8, 16, 30, 30]
 
-        scene.telegram.floods(retry_after=35)
+        scene.telegram.floods(retry_after=35, fetching=True)
         assert await scene.bot.poller.poll_patiently(0) == 35
+
+
+async def test_a_flood_holds_up_no_poll() -> None:
+    async with a_scene() as scene:
+        await scene.bot.register_webhook("https://sms.example.net/telegram/x")
+        scene.telegram.webhook = {}
+        scene.telegram.floods()
+        scene.telegram.type(AIGERIM, OPS, SMS)
+
+        assert await scene.bot.poller.poll_patiently(0) == 0
+        assert len(scene.store.kept.waiting) == 1
+
+
+async def test_a_telegram_that_hangs_while_we_answer_holds_up_no_command() -> None:
+    async with a_scene() as scene:
+        for text in ("/help", SMS, "/start"):
+            scene.telegram.type(AIGERIM, OPS, text)
+        await scene.bot.poller.poll_once(0)
+        scene.telegram.is_slow(60)
+        await scene.bot.handle_waiting()
+        await scene.clock.waiting()  # for the answer to /help
+        assert len(scene.door.requests) == 1 and scene.outcomes == ["done"]
+
+        scene.telegram.type(AIGERIM, OPS, SMS)
+        scene.telegram.recovers()
+        await scene.bot.poller.poll_once(0)
+        await scene.bot.handle_waiting()
+        assert len(scene.door.requests) == 2
+
+        scene.clock.advance(60)
+        await scene.bot.voice.silent()
+        assert [reply.partition(" ")[0] for reply in scene.replies()] == ["/sms", "Hello"]
+        assert scene.outcomes == ["done"] * 4
+
+
+@pytest.mark.parametrize(("mended", "said", "outcome"), [(30, 1, "done"), (300, 0, "failed: TelegramServerError")])
+async def test_an_answer_that_cannot_be_said_is_tried_again_for_a_minute(mended: int, said: int, outcome: str) -> None:
+    async with a_scene() as scene:
+        scene.telegram.type(AIGERIM, OPS, "/help")
+        await scene.bot.poller.poll_once(0)
+        scene.telegram.is_down()
+        for second in range(0, 600, 5):
+            if second == mended:
+                scene.telegram.recovers()
+            await scene.handle()
+            scene.clock.advance(5)
+
+        assert len(scene.replies()) == said and scene.outcomes == [outcome]
+
+
+async def test_an_answered_update_that_cannot_be_marked_is_answered_once() -> None:
+    async with a_scene() as scene:
+        scene.telegram.type(AIGERIM, OPS, "/help")
+        await scene.bot.poller.poll_once(0)
+        scene.store.kept.full = True
+        for _ in range(3):
+            await scene.handle()
+        assert len(scene.replies()) == 1 and scene.outcomes == []
+
+        scene.store.kept.full = False
+        await scene.handle()
+        assert len(scene.replies()) == 1 and scene.outcomes == ["done"]
+
+
+async def test_a_command_that_needs_our_name_waits_for_telegram_and_holds_up_no_other() -> None:
+    async with a_scene() as scene:
+        scene.telegram.floods(retry_after=35)
+        await scene.say("/sms@sms_bridge_bot +77010000001 Hi")
+        await scene.say(SMS)
+        assert len(scene.door.requests) == 1 and scene.outcomes == ["done"]
+
+        scene.telegram.recovers()
+        await scene.handle()
+        assert len(scene.door.requests) == 1  # the 35 s are not over
+        scene.clock.advance(35)
+        await scene.handle()
+        assert len(scene.door.requests) == 2 and scene.outcomes == ["done"] * 2
+
+
+async def test_our_name_is_learnt_before_there_is_a_flood() -> None:
+    async with a_scene() as scene:
+        await scene.bot.offer_commands()
+        scene.telegram.floods()
+        await scene.say("/sms@sms_bridge_bot +77010000001 Hi")
+        assert len(scene.door.requests) == 1
 
 
 async def test_a_webhook_left_behind_is_removed_before_polling() -> None:
@@ -196,8 +283,10 @@ async def test_commands_are_offered_behind_the_slash() -> None:
 # --- webhook -----------------------------------------------------------------------------------------
 
 
-def _a_bot(secret: str | None, updates: str = "webhook") -> tuple[TelegramBot, FakeStore]:
-    clock, store, live = FakeClock(), FakeStore(), Live(HOUSE)
+def _a_bot(
+    secret: str | None, updates: str = "webhook", clock: FakeClock | None = None
+) -> tuple[TelegramBot, FakeStore]:
+    clock, store, live = clock or FakeClock(), FakeStore(), Live(HOUSE)
     settings = TelegramSettings(
         token=Secret(TOKEN),
         api_url="http://127.0.0.1:1",
@@ -235,6 +324,16 @@ async def test_a_posted_update_needs_the_secret_and_an_id(header: str | None, bo
     assert [update.body for update in store.kept.waiting] == ([body] if status == 200 else [])
 
 
+async def test_somebody_hears_of_a_posted_update_that_is_none() -> None:
+    bot, _ = _a_bot(WEBHOOK_SECRET)
+    assert await bot.receive_webhook("a guess", b"not json") == 401
+    door = bot._dispatcher
+    assert isinstance(door, Door) and door.troubles == {}
+
+    assert await bot.receive_webhook(WEBHOOK_SECRET, b"not json") == 400
+    assert list(door.troubles) == [("update", "")]
+
+
 async def test_a_posted_update_that_cannot_be_kept_is_asked_for_again() -> None:
     bot, store = _a_bot(WEBHOOK_SECRET)
     store.kept.full = True
@@ -265,7 +364,7 @@ async def test_a_pressed_button_reaches_the_door_with_its_token(label: str, send
         press = scene.telegram.press(label, by=AIGERIM, chat_id=OPS)
         await scene.hear()
 
-        assert scene.door.answers == [(1043, "f00d-_A", AIGERIM, send)]
+        assert scene.door.answers == [(1043, "f00d-_A", AIGERIM, OPS, send)]
         assert press.toast == ("On its way." if send else "Not sent.")
 
 
@@ -314,7 +413,8 @@ async def test_a_toast_that_comes_too_late_fails_nothing() -> None:
 
 async def test_the_token_and_private_words_are_never_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    bot, store = _a_bot(WEBHOOK_SECRET)
+    clock = FakeClock()
+    bot, store = _a_bot(WEBHOOK_SECRET, clock=clock)
     async with bot:
         await bot.poller.poll_patiently(0)
         assert not await bot.offer_commands()
@@ -328,7 +428,10 @@ async def test_the_token_and_private_words_are_never_logged(caplog: pytest.LogCa
             "text": "/help canary-text +77010000001",
         }
         await bot.receive_webhook(WEBHOOK_SECRET, json.dumps({"update_id": 8, "message": command}).encode())
-        await bot.handle_waiting()
+        for _ in range(4):
+            await bot.handle_waiting()
+            await bot.voice.silent()
+            clock.advance(60)
 
     assert list(store.kept.outcomes.values())[1] == "failed: TelegramNetworkError"
     logged = "\n".join(f"{record.getMessage()} {record.__dict__} {record.exc_text}" for record in caplog.records)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cards import LONGEST, Button, clip, length, question_data, render, stamp
+from bot.cards import LONGEST, Button, clip, question_data, render, stamp
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.ports import IncidentView, NoteView, Question, QuestionView, RecipientLine, SmsView, Trouble, TroubleView
+from bridge.texts import length
 from tests.edges.bot_scene import ALMATY, typed_sms
 from tests.fakes import START
 

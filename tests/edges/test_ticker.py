@@ -1,7 +1,7 @@
 """How ticks stop: what must finish may, and nobody waits for ever for Telegram."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -9,7 +9,7 @@ from bridge.metrics import Metrics
 from bridge.ticker import Ticker
 from tests.fakes import FakeClock
 
-EVERY = dict.fromkeys(("reporter", "sender"), timedelta(hours=1))
+EVERY = dict.fromkeys(("reporter", "sender", "timekeeper"), timedelta(hours=1))
 
 
 class SlowTick:
@@ -45,7 +45,10 @@ async def _stopping(clock: FakeClock, *ticks: SlowTick) -> asyncio.Task[None]:
     for tick in ticks:
         await tick.began.wait()
     ticker.wake([tick.name for tick in ticks])  # another run would be due
-    return asyncio.create_task(ticker.stop(interrupt={"reporter"}, within=25))
+    assert ticker._pulse is not None
+    stopping = asyncio.create_task(ticker.stop(interrupt={"reporter"}, within=25))
+    await asyncio.wait({ticker._pulse})  # it waits on the clock too
+    return stopping
 
 
 async def test_what_runs_may_finish_and_no_run_begins(clock: FakeClock) -> None:
@@ -98,3 +101,26 @@ async def test_the_metric_says_when_a_tick_last_ended_well(clock: FakeClock) -> 
     await ticker.run_once(failing)
     assert metrics.tick_success.labels("reporter")._value.get() == clock.now().timestamp()
     assert metrics.tick_success.labels("sender")._value.get() == 0
+
+
+async def test_beats_are_dated_anew_when_the_clock_was_set(clock: FakeClock) -> None:
+    sender, timekeeper = SlowTick("sender"), SlowTick("timekeeper")
+    sender.may_end.set()
+    timekeeper.may_end.set()
+    ticker = Ticker([sender, timekeeper], EVERY, clock, Metrics())
+    ticker.start()
+    scheduler = ticker._scheduler
+
+    async def a_second_later() -> datetime:
+        await clock.waiting()
+        clock.advance(1)
+        await clock.waiting()
+        dated: datetime = scheduler.get_job("sender").next_run_time
+        return dated
+
+    dated = await a_second_later()
+    assert await a_second_later() == dated
+    clock.jump(-7200)
+    assert await a_second_later() > dated  # by the machine's clock, an hour from now again
+    assert (sender.runs, timekeeper.runs) == (1, 4)  # the timekeeper each second, whatever APScheduler thinks
+    await ticker.stop(within=25)

@@ -93,6 +93,18 @@ async def test_what_is_no_json_becomes_a_dead_letter(edge: Edge, body: bytes) ->
     assert [call[:3] for call in edge.door.calls] == [("keep_dead_letter", "am", body)]
 
 
+async def test_a_large_body_is_judged_as_a_small_one_is() -> None:
+    server = replace(CONFIG.server, max_body=1_000_000)
+    async with served(replace(CONFIG, server=server)) as edge:
+        large = b'{"alerts": "' + b"x" * 500_000 + b'"}'
+        assert (await edge.client.post("/webhooks/am", data=large, headers=AM)).status == 202
+        await problem(await edge.client.post("/webhooks/am", data=large[:-1], headers=AM), 400)
+        assert [(call[0], call[-1] == large) for call in edge.door.calls] == [
+            ("keep_webhook", True),
+            ("keep_dead_letter", False),
+        ]
+
+
 async def test_a_compressed_body_is_kept_inflated(edge: Edge) -> None:
     headers = AM | {"Content-Encoding": "gzip"}
     answer = await edge.client.post("/webhooks/am", data=gzip.compress(BODY), headers=headers)

@@ -1,6 +1,6 @@
 """A bridge's HTTP edge on loopback, with a door and inquiries that only remember what they were asked."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from bridge.config import (
 )
 from bridge.dispatcher import Accepted, Asked, Denied, Dispatcher, SmsRequest
 from bridge.domain.house import ChatPlace, House, Person, Role, SourceRules
-from bridge.domain.incident import Incident
+from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.secret import Secret
@@ -165,8 +165,8 @@ class Outbox:
     def oldest_due(self, now: datetime) -> datetime | None:
         return now
 
-    def incidents(self, *, open_only: bool, limit: int) -> Collection[Incident]:
-        return [Incident(1, "am", "g", "critical", START, START)]
+    def incident_counts(self) -> dict[IncidentState, int]:
+        return {IncidentState.TRIGGERED: 1, IncidentState.ACKNOWLEDGED: 0}
 
 
 @dataclass

@@ -1,7 +1,8 @@
-"""Many lives of a real bridge process, each ended by kill -9, while webhooks and API sends keep coming.
+"""Many lives of a real bridge process, each ended by kill -9 or SIGTERM, while webhooks and API sends keep coming.
 
 Whoever sends repeats until it is answered, as Alertmanager does; the simulated Mobizon stays up and knows the truth.
-By hand: python -m tests.faults.kill --kills 1000 --messages 20000, or with --planted to see it turn red.
+By hand: python -m tests.faults.kill --kills 1000 --messages 20000, with --gently for SIGTERM, or with --planted to
+see it turn red.
 """
 
 import argparse
@@ -16,11 +17,12 @@ import socket
 import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -69,11 +71,13 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Bug:
-    """A mistake that this harness has to find: in a copy of `file`, `old` is replaced by `new`."""
+    """A mistake that a harness has to find: in a copy of `file`, `old` is replaced by `new`, and so on."""
 
     file: str
     old: str
     new: str
+    more_old: str = ""
+    more_new: str = ""
 
 
 BUGS = {
@@ -91,6 +95,11 @@ BUGS = {
         'lost = _lost(row, "we stopped while it was being sent", now)',
         "lost = row.becomes(Event.UNREACHABLE, due_at=now, claimed_at=None, lease_until=None)",
     ),
+    "stops-without-waiting-for-answers": Bug(
+        "bridge/app.py",
+        "        await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=max(0.0, left))\n",
+        "        for sending in bridge.sender.in_flight:\n            sending.cancel()\n",
+    ),
 }
 
 
@@ -100,6 +109,7 @@ class Tally:
 
     kills: int = 0
     while_starting: int = 0
+    at_work: int = 0  # requests were on their way in
     repeated: int = 0  # requests that a kill left without an answer
     accepted: int = 0
     uncertain: int = 0  # rows whose fate a kill left open
@@ -115,7 +125,8 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills ({self.while_starting} while starting), {self.accepted} messages accepted, "
+            f"{self.kills} ends ({self.while_starting} while starting, {self.at_work} with requests coming in), "
+            f"{self.accepted} messages accepted, "
             f"{self.repeated} requests left without an answer and repeated, {self.uncertain} sends uncertain, "
             f"{self.settled_by_hand} sent again by hand: {len(self.lost)} lost, {len(self.twice)} twice, "
             f"{len(self.unexpected)} unexpected, unfinished {self.unfinished or 'none'}"
@@ -190,6 +201,16 @@ class Nursery:
         status = await self._hears()
         assert status == signal.SIGKILL, f"it ended by itself, with wait status {status}"
 
+    async def asks_to_stop(self, again_after: float | None, *, is_up: bool) -> None:
+        """SIGTERM, and a second one so many seconds later. Before it can hear, it may just end by the first."""
+        os.kill(self._pid, signal.SIGTERM)
+        if again_after is not None:
+            await asyncio.sleep(again_after)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+        status = await self._hears()
+        assert status == 0 or (status == signal.SIGTERM and not is_up), f"asked to stop, its wait status is {status}"
+
     async def _hears(self) -> int:
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), _PATIENCE)
@@ -198,12 +219,12 @@ class Nursery:
 
 
 @asynccontextmanager
-async def a_nursery(tree: Path, port: int) -> AsyncIterator[Nursery]:
+async def a_nursery(tree: Path, port: int, **environment: str) -> AsyncIterator[Nursery]:
     """`tree` is the source tree whose bridge lives."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _NURSERY),
         cwd=tree,
-        env={**os.environ, "LOG_LEVEL": "ERROR", "PYTHONPATH": str(tree)},
+        env={**os.environ, "LOG_LEVEL": "ERROR", "PYTHONPATH": str(tree), **environment},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -216,29 +237,39 @@ async def a_nursery(tree: Path, port: int) -> AsyncIterator[Nursery]:
         await process.wait()
 
 
-async def torture(folder: Path, kills: int, messages: int, seed: int = 1, bug: Bug | None = None) -> Tally:
-    """Kill so often, while so many messages come; then live on in peace and count."""
+async def torture(
+    folder: Path, kills: int, messages: int, seed: int = 1, bug: Bug | None = None, *, gently: bool = False
+) -> Tally:
+    """Kill so often, or ask to stop, while so many messages come; then live on in peace and count."""
     chance, port, people, tally = random.Random(seed), _free_port(), max(20, messages // _EACH), Tally()
     world = World(folder, _config(port, people))
     world.clock.jump((datetime.now(UTC) - world.clock.now()).total_seconds())
     world.mobizon.latency = _LATENCY
     world.mobizon.balance = Decimal(100 * messages)
     senders = Senders(messages, people, f"http://127.0.0.1:{port}")
-    async with world.mobizon, a_nursery(_with_bug(bug, folder) if bug else ROOT, port) as nursery:
+    async with world.mobizon, a_nursery(with_bug(bug, folder) if bug else ROOT, port) as nursery:
         world.config_file.write_text(world.config_text.replace("MOBIZON", world.mobizon.base_url))
         world.config_file.chmod(0o600)
         going = asyncio.create_task(_goes_along(world))
+
+        async def ends(is_up: bool) -> None:
+            if gently:
+                again_after = chance.uniform(0, _LATENCY) if chance.random() < 0.5 else None
+                await nursery.asks_to_stop(again_after, is_up=is_up)
+            else:
+                await nursery.kills()
+
         for left in range(kills, 0, -1):
             await nursery.bears(world.config_file)
             tally.kills += 1
             if chance.random() < _BEFORE_IT_IS_UP:
                 tally.while_starting += 1
                 await asyncio.sleep(chance.uniform(0, _STARTING))
-                await nursery.kills()
+                await ends(is_up=False)
             else:
                 await nursery.is_up()
                 share = [senders.waiting.popleft() for _ in range(-(-len(senders.waiting) // left))]
-                await _work(world, senders, nursery, share, chance)
+                await _work(world, senders, partial(ends, is_up=True), share, chance, tally)
         going.cancel()
         world.mobizon.latency = 0
         await _live_on(world, senders, tally)
@@ -246,8 +277,15 @@ async def torture(folder: Path, kills: int, messages: int, seed: int = 1, bug: B
     return tally
 
 
-async def _work(world: World, senders: Senders, nursery: Nursery, share: Sequence[int], chance: random.Random) -> None:
-    """Send these, and kill in the middle: measured in what reached Mobizon, for a busy machine is a slow one."""
+async def _work(
+    world: World,
+    senders: Senders,
+    ends: Callable[[], Awaitable[None]],
+    share: Sequence[int],
+    chance: random.Random,
+    tally: Tally,
+) -> None:
+    """Send these, and end it in the middle: measured in what reached Mobizon, for a busy machine is a slow one."""
     enough = len(world.mobizon.requests) + chance.randint(0, len(share))
     async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as tasks:
         posting = tasks.create_task(senders.send(share, [chance.uniform(0, _POSTING) for _ in share]))
@@ -255,7 +293,8 @@ async def _work(world: World, senders: Senders, nursery: Nursery, share: Sequenc
         await asyncio.wait({posting, reached}, return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
         await asyncio.sleep(chance.uniform(0, _LATENCY))
-        await nursery.kills()
+        tally.at_work += not posting.done()
+        await ends()
 
 
 async def _goes_along(world: World) -> None:
@@ -278,7 +317,7 @@ async def _live_on(world: World, senders: Senders, tally: Tally) -> None:
         rows = await world.bridge.store.read(lambda tx: tx.find_notifications(state=State.UNCERTAIN, limit=10**6))
         for row in rows:
             assert row.asked_at is not None, f"#{row.id} is uncertain, and nobody is asked about it"
-            await world.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, again=True)
+            await world.bridge.dispatcher.settle_lost(row.id, lost_token(row), AIGERIM, AIGERIM, again=True)
         tally.settled_by_hand = len(rows)
         await world.advance(minutes=2)
         left = await world.bridge.store.read(lambda tx: tx.outbox_counts())
@@ -310,15 +349,17 @@ def _config(port: int, many: int) -> str:
     return text.replace("PORT", str(port))
 
 
-def _with_bug(bug: Bug, folder: Path) -> Path:
+def with_bug(bug: Bug, folder: Path) -> Path:
     """A copy of the program with one mistake in it."""
     tree = folder / "planted"
     for package in ("bot", "bridge", "storage"):
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     file = tree / bug.file
     text = file.read_text(encoding="utf-8")
-    assert text.count(bug.old) == 1, f"{bug.file}: the line that the planted bug replaces is not there"
-    file.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    for old, new in ((bug.old, bug.new), (bug.more_old, bug.more_new)):
+        assert not old or text.count(old) == 1, f"{bug.file}: the line that the planted bug replaces is not there"
+        text = text.replace(old, new) if old else text
+    file.write_text(text, encoding="utf-8")
     return tree
 
 
@@ -334,12 +375,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--messages", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--gently", action="store_true", help="ask to stop by SIGTERM instead of killing")
     parser.add_argument("--planted", choices=sorted(BUGS), help="let a bridge live that has this bug")
     asked = parser.parse_args()
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # Mobizon's, about those who died as they spoke
     with tempfile.TemporaryDirectory() as folder:
         bug = BUGS[asked.planted] if asked.planted else None
-        tally = asyncio.run(torture(Path(folder), asked.kills, asked.messages, asked.seed, bug))
+        tally = asyncio.run(torture(Path(folder), asked.kills, asked.messages, asked.seed, bug, gently=asked.gently))
     print(tally)
     sys.exit(not tally.is_clean)
 

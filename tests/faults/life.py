@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ people: {{aigerim: {{phone: "+77010000001"}}}}
 policies: {{critical: {{steps: [{{notify: [aigerim]}}]}}}}
 sources: {{generic: {{token: generic-secret}}}}
 routes:
-  - {{name: critical, matchers: ['severity="critical"'], policy: critical, priority: critical}}
+  - {{name: critical, matchers: ['severity="critical"'], policy: critical, chat: ops, priority: critical}}
   - {{name: rest, chat: ops, silent: true}}
 sms: {{default_region: KZ}}
 limits: {{per_person: {{1h: 1000000}}, total: {{1h: 1000000}}}}
@@ -120,26 +120,31 @@ class Life:
             self._say("kept", number)
 
 
-def _serve() -> None:
+def serve(lived: Callable[[Mapping[str, Any]], None]) -> None:
+    """Fork a life for each order on standard input, and say its number and how it ended."""
     logging.disable()  # what goes wrong here is meant to
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     for line in sys.stdin:
         orders = json.loads(line)
         if (pid := os.fork()) == 0:
             signal.sigwait({signal.SIGUSR1})
-            os._exit(_lived(orders))
+            os._exit(_status(lived, orders))
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _lived(orders: Mapping[str, Any]) -> int:
+def _status(lived: Callable[[Mapping[str, Any]], None], orders: Mapping[str, Any]) -> int:
     try:
-        asyncio.run(Life(Path(orders["folder"]), orders).live())
+        lived(orders)
     except NotStored:
         return 1
     return 0
 
 
+def _lived(orders: Mapping[str, Any]) -> None:
+    asyncio.run(Life(Path(orders["folder"]), orders).live())
+
+
 if __name__ == "__main__":
-    _serve()
+    serve(_lived)

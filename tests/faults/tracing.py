@@ -68,9 +68,14 @@ class Lives:
 
 
 @asynccontextmanager
-async def lives() -> AsyncIterator[Lives]:
+async def lives(program: str = "tests.faults.life", tree: Path = ROOT) -> AsyncIterator[Lives]:
+    """`tree` is the source tree whose bridge lives."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.life", cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        *(sys.executable, "-m", program),
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{ROOT}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         yield Lives(process)

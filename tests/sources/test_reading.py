@@ -1,15 +1,16 @@
 """What every format must survive, and what it says when it cannot."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Report
-from bridge.sources import PARSERS, NotJson, PayloadError, clean, parse, read_json
+from bridge.sources import PARSERS, NotJson, PayloadError, check_json, clean, parse, read_json
 
 NOW = datetime(2026, 11, 20, 3, 32, tzinfo=UTC)
 KINDS = sorted(PARSERS)
@@ -160,3 +161,31 @@ def test_a_wrong_shape_is_named(kind: str, payload: object, told: str) -> None:
     with pytest.raises(PayloadError) as refused:
         parse(kind, json.dumps(payload).encode(), NOW)
     assert str(refused.value) == told
+
+
+_SCRAPS = [b"", b"\0", b"\xff", b"\xef\xbb\xbf", b"\x0b", b"\xc2\xa0", b"NaN", b"-", b"0", b".", b"e", b"+", b",", b":"]
+_SCRAPS += [b"{", b"}", b"[", b"]", b'"', b"'", b"\\", b"\\ud800", b"\\x41", b"//", b"tru", b"null", b"\x01", b" "]
+
+
+@given(value=any_json, cut=st.integers(0, 400), width=st.integers(0, 2), scrap=st.sampled_from(_SCRAPS))
+@example(value=1, cut=1, width=0, scrap=b"\0")
+@example(value="", cut=1, width=0, scrap=b"\\ud800")
+@example(value="", cut=1, width=0, scrap=b"\xff")
+@example(value=[1], cut=1, width=1, scrap=b"NaN")
+def test_a_large_body_is_judged_as_a_small_one_is(value: object, cut: int, width: int, scrap: bytes) -> None:
+    good = json.dumps(value).encode()
+    body = good[:cut] + scrap + good[cut + width :]
+    assert _judged(check_json, body) == _judged(read_json, body)
+
+
+def test_what_is_nested_too_deeply_is_no_json_of_a_large_body_either() -> None:
+    with pytest.raises(NotJson, match="nested too deeply"):
+        check_json(b"[" * 200_000)
+
+
+def _judged(judge: Callable[[bytes], object], body: bytes) -> str | None:
+    try:
+        judge(body)
+    except NotJson as error:
+        return str(error)
+    return None

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.alert import AlertStatus
-from bridge.domain.incident import IncidentState
+from bridge.domain.incident import IncidentState as S
 from bridge.ports import Duplicate, Store, TimelineEntry
 from tests.storage.values import HOUR, MINUTE, NOW, alert, incident
 
@@ -55,9 +55,9 @@ async def test_open_incidents_are_found_by_source_and_group_together(store: Stor
 async def test_incidents_are_listed_newest_first_and_narrowed(store: Store) -> None:
     all_of_them = [
         incident(1, opened_at=NOW - HOUR, chat="ops"),
-        incident(2, chat="ops", state=IncidentState.ACKNOWLEDGED),
+        incident(2, chat="ops", state=S.ACKNOWLEDGED),
         incident(3, chat="shop"),
-        incident(4, state=IncidentState.RESOLVED),
+        incident(4, state=S.RESOLVED),
     ]
     await store.write(lambda tx: tx.add_incidents(all_of_them))
 
@@ -69,6 +69,13 @@ async def test_incidents_are_listed_newest_first_and_narrowed(store: Store) -> N
     assert await listed(since=NOW) == [3, 2]
     assert await listed(chat="ops") == [2, 1]
     assert await listed(limit=1) == [3]
+
+
+async def test_open_incidents_are_counted_by_state(store: Store) -> None:
+    assert await store.read(lambda tx: tx.incident_counts()) == {S.TRIGGERED: 0, S.ACKNOWLEDGED: 0}
+    rows = [incident(n, group_key=f"{n}", state=S.TRIGGERED if n < 4 else S.RESOLVED) for n in range(1, 6)]
+    await store.write(lambda tx: tx.add_incidents([*rows, incident(6, state=S.ACKNOWLEDGED)]))
+    assert await store.read(lambda tx: tx.incident_counts()) == {S.TRIGGERED: 3, S.ACKNOWLEDGED: 1}
 
 
 async def test_a_saved_alert_replaces_the_one_of_the_same_incident(store: Store) -> None:
@@ -88,7 +95,7 @@ async def test_a_saved_alert_replaces_the_one_of_the_same_incident(store: Store)
 async def test_of_closed_incidents_only_what_ended_lately_is_known(store: Store, ended: timedelta, known: bool) -> None:
     gone = replace(alert(1), status=AlertStatus.RESOLVED, ended_at=NOW + ended)
     early = replace(gone, incident_id=0, fingerprint="resolved before it fired")
-    await store.write(lambda tx: tx.add_incidents([incident(1, state=IncidentState.RESOLVED)]))
+    await store.write(lambda tx: tx.add_incidents([incident(1, state=S.RESOLVED)]))
     await store.write(lambda tx: tx.save_alerts([gone, early, alert(1, "never ended"), alert(9)]))
     found = await store.read(lambda tx: tx.alert_records([("alertmanager", "group 1")], NOW))
     assert found == ([early, gone] if known else [])

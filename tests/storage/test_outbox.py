@@ -1,3 +1,4 @@
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args, get_type_hints
@@ -194,9 +195,11 @@ async def test_a_hint_makes_us_ask_now_and_moves_nothing_that_has_ended(store: S
         (typed(1), False),
         (claimed(typed(1)), True),
         (claimed(typed(1)).becomes(Event.LOST), True),
-        (claimed(typed(1)).becomes(Event.UNREACHABLE), False),
-        (claimed(typed(1)).becomes(Event.REFUSED), False),
-        (claimed(typed(1)).becomes(Event.CANCELLED), False),
+        (claimed(typed(1)).becomes(Event.LOST).becomes(Event.LEFT), True),
+        (claimed(typed(1)).becomes(Event.LOST).becomes(Event.CANCELLED), True),
+        (claimed(typed(1)).becomes(Event.UNREACHABLE, claimed_at=None), False),
+        (claimed(typed(1)).becomes(Event.REFUSED, claimed_at=None), False),
+        (claimed(typed(1)).becomes(Event.CANCELLED, claimed_at=None), False),
         (submitted(claimed(typed(1)), "m"), True),
         (submitted(claimed(typed(1)), "m").becomes(Event.DELIVERED), True),
         (submitted(claimed(typed(1)), "m").becomes(Event.UNDELIVERED), True),
@@ -340,3 +343,67 @@ async def test_every_instant_is_read_back_exactly(store: Store, at: datetime) ->
 async def test_a_time_without_a_zone_is_refused(store: Store) -> None:
     with pytest.raises(Exception, match="naive"):
         await store.write(lambda tx: tx.set_timer(Timer("t", "1", NOW.replace(tzinfo=None))))
+
+
+async def test_a_clock_that_was_set_moves_what_waits_by_our_own_choice(store: Store) -> None:
+    named = typed(1, due_at=NOW + HOUR, expires_at=NOW + 25 * HOUR)
+    retried = replace(named, id=2, attempt=1, failures=1)
+    limited = replace(named, id=3, reason="a limit is reached")
+    step = page(4, 40, due_at=NOW + HOUR, gateway_defer=NOW)
+    lost = replace(
+        claimed(typed(5)), state=State.UNCERTAIN, lost_at=NOW, next_look_at=NOW + SECOND, asked_at=NOW, lease_until=None
+    )
+    ended = replace(submitted(claimed(typed(6)), "m6"), state=State.DELIVERED, claimed_at=NOW - 2 * HOUR, ended_at=NOW)
+    lately = replace(submitted(claimed(typed(7)), "m7"), state=State.DELIVERED, claimed_at=NOW, ended_at=NOW + MINUTE)
+    rows = [named, retried, limited, step, claimed(typed(8)), lost, submitted(claimed(typed(9)), "m9"), ended, lately]
+    await keep(store, *rows)
+    await store.write(lambda tx: tx.set_timer(Timer("question", "1", NOW)))
+    await store.write(lambda tx: tx.move_waits(-HOUR, claimed_after=NOW - HOUR))
+
+    async def moved(row: Notification) -> set[timedelta]:
+        now = await store.read(lambda tx: tx.notification(row.id))
+        assert now is not None
+        instants = [name for name, kind in get_type_hints(Notification).items() if datetime in (kind, *get_args(kind))]
+        spans = {name: getattr(now, name) - at for name in instants if (at := getattr(row, name)) is not None}
+        assert spans.pop("gateway_defer", timedelta(0)) == timedelta(0)
+        return set(spans.values())
+
+    stays = {row.id for row in rows if await moved(row) == {timedelta(0)}}
+    goes = {row.id for row in rows if await moved(row) == {-HOUR}}
+    assert (stays, goes) == ({1, 6}, {2, 3, 4, 5, 7, 8, 9})
+    assert await store.read(lambda tx: tx.timers_due(NOW - HOUR, 9)) == [Timer("question", "1", NOW - HOUR)]
+
+
+async def test_a_change_writes_only_what_it_changed(store: Store) -> None:
+    """Each index on a column that stays is left alone, and so is what another verb wrote there meanwhile."""
+    row = submitted(claimed(typed(1)), "m1")
+    await store.write(lambda tx: tx.add_notifications([row]))
+    await store.write(lambda tx: tx.poll_now(["m1"], NOW + MINUTE))
+
+    written: list[str] = []
+
+    def told(tx: Transaction) -> list[bool]:
+        connection: sqlite3.Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
+        connection.set_trace_callback(written.append)
+        kept = tx.save_notifications([(replace(row, gateway_status="PDLIVRD"), row), (row, replace(row, attempt=7))])
+        connection.set_trace_callback(None)
+        return kept
+
+    assert await store.write(told) == [True, False]
+    (update,) = [statement for statement in written if statement.startswith("UPDATE")]
+    assert update.partition(" WHERE ")[0] == "UPDATE notification SET gateway_status='PDLIVRD'"
+    assert await store.read(lambda tx: tx.notification(1)) == replace(
+        row, gateway_status="PDLIVRD", next_poll_at=NOW + MINUTE
+    )
+
+
+async def test_a_row_that_is_moved_twice_ends_where_the_second_move_left_it(store: Store) -> None:
+    """Whatever columns either changes, and whatever moves of other rows stand between."""
+    one, other = typed(1), typed(2)
+    await store.write(lambda tx: tx.add_notifications([one, other]))
+    once = claimed(one, NOW + MINUTE)
+    twice = submitted(once, "m1")
+    back = replace(twice, reason="seen again")
+    moves = [(once, one), (twice, once), (claimed(other, NOW + MINUTE), other), (back, twice)]
+    assert await store.write(lambda tx: tx.save_notifications(moves)) == [True] * 4
+    assert await store.read(lambda tx: tx.notification(1)) == back

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from bridge.ports import Duplicate, NotStored, Transaction
 from storage import SqliteStore, open_store
@@ -25,8 +24,8 @@ async def kept(store: SqliteStore) -> set[bytes]:
     return {receipt.body for receipt in await store.read(lambda tx: tx.receipts_waiting(10_000))}
 
 
-def connection_of(tx: Transaction) -> Connection:
-    connection: Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
+def connection_of(tx: Transaction) -> sqlite3.Connection:
+    connection: sqlite3.Connection = tx.connection  # type: ignore[attr-defined]  # only the SQL transaction has one
     return connection
 
 
@@ -42,6 +41,47 @@ async def test_an_answer_comes_after_the_commit(store: SqliteStore, file: Path) 
         for n in range(20):
             number = await store.write(receipt(n))
             assert stranger.execute("SELECT count(*) FROM receipt WHERE id = ?", (number,)).fetchone() == (1,)
+
+
+async def test_every_receipt_lies_under_the_number_it_was_given(store: SqliteStore) -> None:
+    """They are written many at once, between what else shares their commit, and again when that commit failed."""
+    given: dict[int | None, bytes] = {}
+
+    def keeps(body: bytes) -> Callable[[Transaction], None]:
+        return lambda tx: given.update({tx.keep_receipt("am", None, {}, body, NOW): body})
+
+    def dead(tx: Transaction) -> None:
+        given[tx.keep_dead_letter("am", b"dead", "not JSON", NOW)] = b"dead"
+
+    def looks_at_its_own(tx: Transaction) -> None:
+        kept = tx.receipt(tx.keep_receipt("am", None, {}, b"looked at", NOW))
+        assert kept is not None
+        assert kept.body == b"looked at"
+
+    def broken(tx: Transaction) -> None:
+        tx.keep_receipt("am", None, {}, b"broken", NOW)
+        raise ZeroDivisionError
+
+    for also in ([], [dead, looks_at_its_own], [broken]):
+        works = [*(keeps(b"%d" % n) for n in range(40)), *also, *(keeps(b"%d" % n) for n in range(40, 80))]
+        await asyncio.gather(*map(store.write, works), return_exceptions=True)
+    kept = await store.read(lambda tx: {number: tx.receipt(number) for number in given if number})
+    assert {number: found and found.body for number, found in kept.items()} == given
+    assert len(given) == 3 * 80 + 1
+
+
+async def test_what_is_heavy_holds_up_nobody_who_came_at_the_same_moment(store: SqliteStore) -> None:
+    answered: list[str] = []
+
+    async def write(name: str, *, heavy: bool) -> int:
+        before = await store.write(lambda _: store.commits, heavy=heavy)
+        answered.append(name)
+        return before
+
+    asked = [("a", False), ("long", True), ("b", False), ("longer", True), ("c", False)]
+    commits = await asyncio.gather(*(write(name, heavy=heavy) for name, heavy in asked))
+    assert answered == ["a", "b", "c", "long", "longer"]
+    assert len(set(commits)) == 3, "one for what is short, one for each that is long"
 
 
 async def test_one_culprit_among_many_fails_alone(store: SqliteStore) -> None:
@@ -143,14 +183,14 @@ async def test_a_reader_sees_one_state_and_may_not_write(store: SqliteStore) -> 
 async def test_a_commit_is_on_the_disk_before_it_is_answered(store: SqliteStore) -> None:
     def pragmas(tx: Transaction) -> list[Any]:
         names = ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
-        return [connection_of(tx).exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+        return [connection_of(tx).execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
     assert await store.write(pragmas) == [2, "wal", 1, 5000]  # 2 is FULL: the log is synced at each commit
 
 
 async def test_a_full_disk_keeps_nothing_and_is_usable_again(store: SqliteStore) -> None:
     def pages(limit: int) -> Callable[[Transaction], int]:
-        return lambda tx: int(connection_of(tx).exec_driver_sql(f"PRAGMA max_page_count = {limit}").scalar() or 0)
+        return lambda tx: int(connection_of(tx).execute(f"PRAGMA max_page_count = {limit}").fetchone()[0])
 
     big = b"x" * 200_000
     now_in_use = await store.write(pages(1))  # SQLite answers with the least that is possible
@@ -170,14 +210,14 @@ async def test_a_full_disk_keeps_nothing_and_is_usable_again(store: SqliteStore)
 
 
 async def test_a_file_that_may_not_be_written_stores_nothing(store: SqliteStore) -> None:
-    await store.write(lambda tx: connection_of(tx).exec_driver_sql("PRAGMA query_only = ON").close())
+    await store.write(lambda tx: connection_of(tx).execute("PRAGMA query_only = ON").close())
     with pytest.raises(NotStored, match="readonly"):
         await store.write(receipt(1))
     assert await kept(store) == set()
 
 
 async def test_a_stranger_s_lock_fails_all_that_wait_and_nothing_later(store: SqliteStore, file: Path) -> None:
-    await store.write(lambda tx: connection_of(tx).exec_driver_sql("PRAGMA busy_timeout = 0").close())
+    await store.write(lambda tx: connection_of(tx).execute("PRAGMA busy_timeout = 0").close())
     with closing(sqlite3.connect(file, isolation_level=None)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")
         before = store.commits
@@ -199,7 +239,7 @@ async def test_nobody_waits_for_ever_on_a_database_that_is_gone(
 
 async def test_a_mistake_of_ours_is_not_called_a_full_disk(store: SqliteStore) -> None:
     with pytest.raises(Exception, match="no such table") as wrong_table:
-        await store.write(lambda tx: connection_of(tx).exec_driver_sql("SELECT * FROM nowhere"))
+        await store.write(lambda tx: connection_of(tx).execute("SELECT * FROM nowhere"))
     with pytest.raises(Exception, match="FOREIGN KEY") as no_incident:
         await store.write(lambda tx: tx.add_notifications([typed(1, incident_id=77)]))
     for error in (wrong_table.value, no_incident.value):

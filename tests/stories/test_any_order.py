@@ -1,14 +1,15 @@
 """Laws of admission: whatever order webhooks are understood in, the newest knowledge wins and nobody is told twice."""
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine
 
 from bridge.admission import Admission, Parsed
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
@@ -58,13 +59,11 @@ def histories(draw: st.DrawFn) -> History:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     path = tmp_path_factory.mktemp("laws") / "bridge.db"
     migrate(path)
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
+    with closing(sqlite3.connect(path)) as connection:
         yield connection
-    engine.dispose()
 
 
 BEFORE_IT_ENDED = History([{"a": (FIRING, 2), "b": (FIRING, 3)}, {"a": (RESOLVED, 1), "b": (RESOLVED, 3)}], [1, 0], 1)
@@ -78,7 +77,7 @@ A_LATE_TWIN = History([{"a": (FIRING, 2)}, {"a": (FIRING, 1)}, {"a": (RESOLVED, 
 @settings(max_examples=150, deadline=None)
 @given(history=histories())
 def test_in_any_order_the_newest_knowledge_wins_and_nobody_is_told_twice(
-    database: Connection, history: History
+    database: sqlite3.Connection, history: History
 ) -> None:
     try:
         tx = SqlTransaction(database)

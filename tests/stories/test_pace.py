@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,67 +11,104 @@ import pytest
 from bridge.admission import Parsed
 from bridge.clock import SystemClock
 from bridge.dispatcher import Dispatcher
-from bridge.domain.alert import Report
-from bridge.domain.house import House, Role, SmsRules
-from bridge.domain.notification import Notification
+from bridge.domain.alert import Alert, AlertStatus, Report
+from bridge.domain.escalation import Policy, Step
+from bridge.domain.house import House, Person, Role, SmsRules
+from bridge.domain.notification import Notification, State
+from bridge.domain.routing import Route
 from bridge.intake import Intake
 from bridge.metrics import Metrics
 from bridge.outbox import Outbox
 from bridge.ports import Live, Outgoing, Receipt, SendOutcome, SmsGateway, Store, Submitted
 from bridge.sender import Sender
+from bridge.ticker import Ticker
 from storage import open_store
-from tests.storage.values import NOW, claimed, typed
+from tests.storage.values import NOW, NUMBER, claimed, typed
 
 
 class Backlog:
-    """Store, door and clock of an intake: each slice takes a tenth of a second to understand."""
+    """Store, door and clock of an intake. A webhook takes a second of `work`; `slices` says when how many began."""
 
-    def __init__(self, slices: Sequence[Sequence[int]]) -> None:
-        self._slices = iter([*slices, ()])
+    def __init__(self, arrivals: Sequence[float], work: Sequence[float]) -> None:
+        self._arrivals = arrivals
+        self._work = work
         self._time = 0.0
-        self.understood: list[int] = []
-        self.rests: list[float] = []
+        self._understood: set[int] = set()
+        self.slices: list[tuple[float, list[int]]] = []
 
     async def read(self, fn: Callable[[Any], Any]) -> Any:
         return fn(self)
 
     def receipts_waiting(self, limit: int) -> list[Receipt]:
-        return [Receipt(number, "alertmanager", NOW, b"{}") for number in next(self._slices)]
+        here = [n for n, at in enumerate(self._arrivals) if at <= self._time and n not in self._understood]
+        if len(here) > limit:
+            here = here[: limit - limit // 2] + here[-(limit // 2) :]
+        return [Receipt(n + 1, "alertmanager", NOW + timedelta(seconds=self._arrivals[n]), b"{}") for n in here]
 
     async def accept(self, arrived: Sequence[Parsed]) -> None:
-        self.understood += [parsed.receipt.id for parsed in arrived]
-        self._time += 0.1
+        numbers = [parsed.receipt.id - 1 for parsed in arrived]
+        self.slices.append((self._time, numbers))
+        self._understood.update(numbers)
+        self._time += sum(self._work[n] for n in numbers)
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self._time)
 
     def monotonic(self) -> float:
         return self._time
 
     async def wait(self, seconds: float) -> None:
-        self.rests.append(seconds)
         self._time += seconds
+
+    async def understand(self, kind: type[Intake] = Intake) -> float:
+        """Run an intake whenever something waits, as its commits would; when all is understood."""
+
+        def parse(kind: str, receipt: Receipt) -> Report:
+            raise ValueError("never asked: the house has no sources")
+
+        clock = cast("SystemClock", self)
+        intake = kind(cast("Store", self), cast("Dispatcher", self), parse, Live(House()), clock)
+        while len(self._understood) < len(self._arrivals):
+            if not self.receipts_waiting(1):
+                self._time = min(at for at in self._arrivals if at > self._time)
+            await intake.run()
+        return self._time
+
+
+class Greedy(Intake):
+    """The planted bug: never makes way."""
+
+    def _arriving(self, receipts: Sequence[Receipt]) -> bool:
+        return False
+
+
+async def test_a_flood_leaves_most_of_the_time_to_those_who_knock() -> None:
+    arrivals = [n / 4000 for n in range(4000)]
+    backlog, greedy = Backlog(arrivals, [0.0005] * 4000), Backlog(arrivals, [0.0005] * 4000)
+    ended = await backlog.understand()
+    await greedy.understand(Greedy)
+
+    during, greedily = ([n for at, n in one.slices if at < arrivals[-1]] for one in (backlog, greedy))
+    assert 0.15 < 0.0005 * sum(map(len, during)) < 0.21
+    assert max(map(len, during)) <= 40, "so few that nobody waits long for them"
+    assert 0.0005 * sum(map(len, greedily)) > 0.9, "a greedy one is found out"
+    assert ended - arrivals[-1] < 2 - 0.15 + 0.1, "what is left is understood without a rest"
+    assert max(len(numbers) for _, numbers in backlog.slices) == 200
 
 
 @pytest.mark.parametrize(
-    ("slices", "rests"),
+    ("arrivals", "work", "began"),
     [
-        ([range(1, 201), range(201, 401), range(401, 600)], [0.4, 0.4]),
-        ([[*range(1, 101), *range(901, 1001)], [*range(101, 201), *range(801, 901)], range(201, 301)], [0.4]),
-        ([range(1, 17)], []),
+        ([0.01 * n for n in range(50)], 0.005, [0.01 * n for n in range(50)]),
+        ([0.5] * 10, 0.005, [0.5]),
+        ([0.0, 0.001], 2.0, [0.0, 2.0 + 0.02]),
     ],
-    ids=["more arrive all the time", "nothing more arrives", "a few"],
+    ids=["one after the other", "ten at once", "one in the shadow of a giant"],
 )
-async def test_intake_rests_while_webhooks_keep_arriving(slices: list[list[int]], rests: list[float]) -> None:
-    backlog = Backlog(slices)
-
-    def parse(kind: str, receipt: Receipt) -> Report:
-        raise ValueError("never asked: the house has no sources")
-
-    intake = Intake(
-        cast("Store", backlog), cast("Dispatcher", backlog), parse, Live(House()), cast("SystemClock", backlog)
-    )
-    await intake.run()
-
-    assert backlog.rests == pytest.approx(rests)
-    assert backlog.understood == [number for part in slices for number in part]
+async def test_what_is_no_flood_is_understood_at_once(arrivals: list[float], work: float, began: list[float]) -> None:
+    backlog = Backlog(arrivals, [work] * len(arrivals))
+    await backlog.understand()
+    assert [at for at, _ in backlog.slices] == pytest.approx(began)
 
 
 class Wire:
@@ -141,3 +178,38 @@ async def test_a_row_that_nobody_wants_hides_no_other(tmp_path: Path) -> None:
         claimed = await Outbox(store, Noon(), Live(house), Metrics()).claim(2)
 
         assert [row.id for row in claimed] == [99]
+
+
+async def test_an_sms_is_planned_and_claimed_in_one_commit(tmp_path: Path) -> None:
+    """Two ticks, one sync of the disk: intake writes the plan, and the sender that it woke claims right behind it."""
+    house = House(
+        people={"jonas": Person("jonas", number=NUMBER)},
+        policies={"all": Policy("all", (Step(("jonas",)),))},
+        routes=(Route("all", policy="all"),),
+        sms=SmsRules(allowed_regions=frozenset({"KZ"})),
+    )
+    clock, metrics = SystemClock(), Metrics()
+    async with open_store(tmp_path / "bridge.db") as store:
+        live = Live(house)
+        dispatcher, outbox = Dispatcher(store, clock, live, metrics), Outbox(store, clock, live, metrics)
+        taken: list[Notification] = []
+
+        class Claiming:
+            name = "sender"
+
+            async def run(self) -> None:
+                taken.extend(await outbox.claim(16))
+
+        ticker = Ticker([Claiming()], {"sender": timedelta(hours=1)}, clock, metrics)
+        ticker.start()
+        await asyncio.sleep(0)  # it finds nothing at the start
+        await store.write(lambda tx: tx.set_meta("started", "yes"))
+        dispatcher.on_accept = lambda: ticker.wake(["sender"])
+        before = store.commits
+        number = await dispatcher.keep_webhook("alertmanager", None, {}, b"{}")
+        receipt = Receipt(number, "alertmanager", clock.now(), b"{}")
+        alert = Alert("a", AlertStatus.FIRING, clock.now(), "DiskFull")
+        await dispatcher.accept([Parsed(receipt, Report("group", [alert]))])
+        assert store.commits - before == 2
+        await ticker.stop(within=10)
+        assert [(row.state, row.incident_id, row.text is not None) for row in taken] == [(State.SENDING, 1, True)]

@@ -304,7 +304,7 @@ def _incident_head(view: IncidentView, longest: int = _FACT_LENGTH) -> str:
     parts = [head, clip(incident.severity, _NAME_LENGTH), f"since {stamp(incident.started_at, view.zone, view.now)}"]
     if incident.outbreaks > 1:
         parts.append(f"{ordinal(incident.outbreaks)} time")
-    parts.append("nobody has it" if incident.rings else "calling the next" if _has_climbed(view) else "")
+    parts.append(_progress(view))
     return " · ".join(filter(None, parts))
 
 
@@ -339,11 +339,15 @@ def _whom(line: RecipientLine) -> str:
     return "this chat" if line.notification.target == CHAT else line.name
 
 
-def _has_climbed(view: IncidentView) -> bool:
-    """Whether the plan is beyond its first rung."""
-    rungs = {rung_of(line.notification): False for line in _in_force(view)}
-    rungs.update((rung_of(line.notification), True) for line in _in_force(view) if has_begun(line.notification))
-    return any(begun for rung, begun in rungs.items() if rung > min(rungs))
+def _progress(view: IncidentView) -> str:
+    """How far the plan is, once it is beyond its first rung."""
+    rows = [line.notification for line in _in_force(view)]
+    climbed = any(has_begun(row) and rung_of(row) > min(map(rung_of, rows)) for row in rows)
+    if view.incident.rings:
+        return "nobody has it"
+    if not climbed:
+        return ""
+    return "calling the next" if in_flight(rows) else "everybody was called"
 
 
 def _who_hears(view: IncidentView) -> list[str]:

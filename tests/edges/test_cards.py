@@ -157,7 +157,7 @@ def test_what_became_of_each_call_is_told_a_line_a_person() -> None:
     )
 
     assert card.splitlines() == [
-        "🔴 #1042 HostOutOfDiskSpace db1 · critical · since 08:10 · 3rd time · calling the next",
+        "🔴 #1042 HostOutOfDiskSpace db1 · critical · since 08:10 · 3rd time · everybody was called",
         "Disk is almost full (< 10% left)",
         "✗ Aigerim  at the operator since 08:10, not on the handset in 2 min: moved on; "
         "2nd SMS at the operator since 08:31",

@@ -460,6 +460,8 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.cancel_planned(ended, "over before it was sent", now)
         tx.bump_cards(CardKind.INCIDENT, ended, now, urgent=True)
         told = [incident for incident in book.ended if incident.id in book.changed]
+        for rung in (incident for incident in told if incident.rings):
+            escalator.quiet(tx, rung.id)
         escalator.tell_of_end(tx, house, told, now)
     if shown := [number for number in book.changed if number not in ended]:
         tx.bump_cards(CardKind.INCIDENT, shown, now)

@@ -44,6 +44,8 @@ def acknowledge(
         tx.set_timer(Timer(escalator.ACK_OVER, str(taken.id), now + policy.ack_for))
     if policy and policy.taken_sms:
         escalator.tell_those_paged(tx, [taken], Purpose.TAKEN, now, but=by)
+    if incident.rings:
+        escalator.quiet(tx, incident.id)
     took = "took it over" if incident.state is IncidentState.ACKNOWLEDGED else "acknowledged"
     _note(tx, taken, " ".join(filter(None, (took, via))), by, now)
     return Answered(taken)
@@ -74,6 +76,7 @@ def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str
     for kind in (escalator.NOBODY, escalator.ACK_OVER):
         tx.drop_timer(kind, str(incident.id))
     escalator.tell_of_end(tx, house, [over], now, but=by)
+    escalator.quiet(tx, incident.id)
     _note(tx, over, " ".join(filter(None, ("resolved", via))), by, now)
     return Answered(over)
 

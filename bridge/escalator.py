@@ -116,6 +116,13 @@ def ring(tx: Transaction, house: House, incident: Incident, now: datetime, why: 
     tx.wake("reporter")
 
 
+def quiet(tx: Transaction, incident_id: int) -> None:
+    """The last ringing message in each chat says how it went on, for whoever reads it late; older ones stay history."""
+    newest = {card.place.chat_id: card for card in tx.cards_of(CardKind.RING, incident_id)}
+    for card in newest.values():
+        tx.save_card(replace(card, wanted=card.wanted + 1))
+
+
 def tell_those_paged(
     tx: Transaction, incidents: Iterable[Incident], purpose: Purpose, now: datetime, *, but: str | None = None
 ) -> None:

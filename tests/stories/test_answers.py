@@ -293,6 +293,21 @@ async def test_who_may_not_is_told_with_id_and_role(town: World) -> None:
     assert _texts(town) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("answer", ["Acknowledge", "resolved"])
+async def test_what_rang_in_vain_says_afterwards_how_it_went_on(town: World, answer: str) -> None:
+    await town.post("alertmanager", firing("db1"))
+    await town.advance(minutes=21)
+    first, second = (card for card in town.ops.cards if "NOBODY HAS IT" in card.text)
+    if answer == "resolved":
+        await town.post("alertmanager", resolved("db1"))
+    else:
+        await town.press("Acknowledge", by=JONAS)
+    await town.advance(seconds=10)
+    assert "NOBODY HAS IT" in first.text  # history, and not worth an edit
+    assert second.text.endswith("Jonas has it" if answer == "Acknowledge" else "over after 21 min")
+    assert second.buttons == []
+
+
 # --- once, whatever dies -----------------------------------------------------------------------------
 
 

@@ -496,6 +496,11 @@ class _Budget:
         self._limits = limits
         self._now = now
         self._claimed: list[Spent] = []
+        self._windows = {
+            Priority.CRITICAL: limits.total,
+            Priority.NORMAL: limits.normal_total,
+            Priority.TYPED: limits.typed_total,
+        }
         lengths = {window.length for window in (*limits.per_person, *limits.total)}
         self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
 
@@ -503,7 +508,7 @@ class _Budget:
         """When the limits let this one out; None: now."""
         assert row.number is not None and row.segments is not None
         number, per_person = row.number.e164, self._limits.per_person
-        total = self._limits.typed_total if row.priority is Priority.TYPED else self._limits.total
+        total = self._windows[row.priority]
         used = [(window, self._reserved[window.length][number]) for window in per_person]
         used += [(window, self._reserved[window.length].total()) for window in total]
         if all(segments + min(row.segments, window.segments) <= window.segments for window, segments in used):

@@ -606,6 +606,7 @@ def _limits(section: Section) -> Limits:
         per_person=windows("per_person", usual.per_person),
         total=windows("total", usual.total),
         typed_share=section.get("typed_share", scalars.share, usual.typed_share),
+        critical_share=section.get("critical_share", scalars.share, usual.critical_share),
     )
 
 

@@ -279,6 +279,9 @@ _LIMITS = _keys(
     {
         "per_person": _windows("For one number, per window."),
         "total": _windows("For the house, per window."),
+        "critical_share": _text(
+            "The part of total that is kept for critical routes.", default="10%", pattern="^[0-9]+%$"
+        ),
         "typed_share": _text("The part of total that /sms and the API may use.", default="70%", pattern="^[0-9]+%$"),
     },
 )

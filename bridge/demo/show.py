@@ -164,9 +164,9 @@ class _Narrator:
 
     def _tell(self, row: Notification, before: State | None) -> None:
         name = (row.person or row.target).capitalize()
+        if before is None:
+            self.say("sms", f"{name:<8} planned")
         match row.state:
-            case State.PLANNED if before is None:
-                self.say("sms", f"{name:<8} planned")
             case State.SUBMITTED:
                 self.say("sms", f"{name:<8} accepted by Mobizon")
             case State.DELIVERED:

@@ -40,7 +40,7 @@ from bridge.demo.mobizon import Fault, SimulatedMobizon
 from bridge.demo.telegram import SimulatedTelegram
 from bridge.domain.notification import State, lost_token
 from tests.fakes import START, FakeClock
-from tests.faults.kill import Bug, with_bug
+from tests.faults.kill import TRUSTS_ITS_DATABASE, Bug, with_bug
 from tests.faults.life import SAID, serve
 from tests.faults.tracing import ROOT, Lives, lives
 from tests.world import AIGERIM, CONFIG, OPS, PHONES, TOPIC, World, firing, resolved
@@ -300,6 +300,7 @@ BUGS: Mapping[str, tuple[str, str, Bug]] = {
             "        row = tx.notification(sent.id)\n        assert row is not None\n",
             "        tx.save_notifications([globals()['_held'].pop((sent.id, sent.attempt - 1))])\n"
             "        row = tx.notification(sent.id)\n        assert row is not None\n",
+            also=(TRUSTS_ITS_DATABASE,),
         ),
     ),
     "tries a lost one again": (
@@ -371,6 +372,7 @@ class Kills:
         self._empty = folder / "empty.db"  # most lives need not make the tables anew
         self._each_end = each_end
         self._number = 0
+        self.trusting = False  # a planted mistake: what a kill left behind is taken for the whole truth
         self.found = Findings()
 
     async def prepare(self) -> None:
@@ -456,6 +458,9 @@ class Kills:
 
     async def _check(self, when: str, town: Town, flow: Flow) -> None:
         """Live on, ask again for what was not taken, let time pass; then each SMS is there once, and told of."""
+        if self.trusting:
+            with closing(sqlite3.connect(town.folder / "bridge.db")) as database, database:
+                database.execute("UPDATE meta SET value = 'yes' WHERE key = 'stopped_well'")
         untaken = flow.asked() - _kept(town.folder)
         # A fault that the killed life never met would meet the second send, and two lost in a row end otherwise.
         town.mobizon.recovers()
@@ -543,6 +548,7 @@ async def planted(folder: Path, name: str) -> Findings:
     flow_name, _, bug = BUGS[name]
     flow = FLOWS[flow_name]
     async with a_killer(folder, bug=bug) as kills:
+        kills.trusting = TRUSTS_ITS_DATABASE in bug.also
         points = ends(await kills.points(flow_name, flow))
         random.Random(1).shuffle(points)
         for point in points:

@@ -81,6 +81,11 @@ def test_the_version_is_told() -> None:
         ("messages --config FILE --sort id:up", "id is sorted ASC or DESC, not UP"),
         ("messages --config FILE --page-size 7", "Mobizon lists 25, 50 or 100 messages a page, not 7"),
         ("messages --config FILE --page -1", "'--page': Input should be greater than or equal to 0"),
+        ("explain --config FILE --source generic --at soon -", "'soon' is no time; write 18:00 or 2026-11-22T18:00"),
+        (
+            "explain --config FILE --source generic --at 1999-12-24T03:00 -",
+            "is too far away; write a day of these years",
+        ),
         ("replay --config FILE one", "'ID': Input should be a valid integer"),
         ("balance --config FILE -o yaml", "'yaml' is not one of"),
     ],

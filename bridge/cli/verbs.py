@@ -290,11 +290,12 @@ def incidents(
             words.local(one["ended_at"], zone),
             one["severity"],
             one["route"] or "none",
+            one["acknowledged_by"] or "",
             " ".join([one["title"], *one["places"][:3]]),
         )
         for one in found["items"]
     ]
-    words.table(("number", "state", "since", "over", "severity", "route", "what"), rows, "no incidents")
+    words.table(("number", "state", "since", "over", "severity", "route", "taken by", "what"), rows, "no incidents")
 
 
 @app.command()

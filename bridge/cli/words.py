@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -122,6 +124,17 @@ def say_incident(incident: Mapping[str, Any], zone: ZoneInfo) -> None:
     began = local(incident["started_at"] or incident["opened_at"], zone)
     over = f", over {local(incident['ended_at'], zone)} by {incident['ended_by']}" if incident["ended_at"] else ""
     say(f"since {began}{over}; {incident['firing']} of {incident['total']} alerts fire")
+    if incident["acknowledged_by"]:
+        via = f" {incident['acknowledged_via']}" if incident["acknowledged_via"] else ""
+        verb = "has it" if incident["state"] == "acknowledged" else "had it"
+        say(f"{incident['acknowledged_by']} {verb}, taken {local(incident['acknowledged_at'], zone)}{via}")
+    ahead = [row for row in incident["notifications"] if row["state"] == "planned"]
+    if ahead:
+        rungs = groupby(sorted(ahead, key=itemgetter("due_at")), key=itemgetter("due_at"))
+        say(
+            "next "
+            + "; ".join(f"{', '.join(_recipient(r['to']) for r in rung)} {local(at, zone)}" for at, rung in rungs)
+        )
     say("")
     say_notifications(incident["notifications"], zone)
 
@@ -132,7 +145,7 @@ def say_notifications(rows: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None
         (
             f"#{row['id']}",
             _recipient(row["to"]),
-            fate(row),
+            f"{fate(row)}, due {local(row['due_at'], zone)}" if row["state"] == "planned" else fate(row),
             local(row["created_at"], zone),
             local(row["submitted_at"], zone),
             local(row["ended_at"], zone) if row["state"] == "delivered" else "",

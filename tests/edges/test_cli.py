@@ -25,7 +25,7 @@ from bridge.demo.telegram import BOT_TOKEN
 from bridge.domain.house import Role
 from storage import head_revision
 from tests.edges.cli_scene import SINCE, a_config, a_terminal, typed
-from tests.world import CONFIG, firing
+from tests.world import CONFIG, JONAS, firing
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = "http://127.0.0.1:9"
@@ -256,6 +256,25 @@ async def test_a_page_is_seen_from_the_shell(tmp_path: Path) -> None:
     assert f"{kept['receipt']}   2026-11-20" in received.out
     assert "1 alert: #1 opened" in received.out
     assert (nothing.code, nothing.err) == (1, "there is no incident or SMS #99\n")
+
+
+async def test_who_has_it_and_who_is_next_is_seen_from_the_shell(tmp_path: Path) -> None:
+    steps = "{notify: [aigerim], wait: 5m}, {notify: [jonas, chat], wait: 5m}"
+    climb = CONFIG.replace("steps: [{notify: [aigerim, jonas]}]", f"steps: [{steps}]")
+    async with a_terminal(tmp_path, climb) as terminal:
+        await terminal.world.post("alertmanager", firing("db1"))
+        await terminal.world.advance(seconds=10)
+        nobody = await terminal.types("show", "1")
+        none_listed = await terminal.types("incidents")
+        await terminal.world.press("Acknowledge", by=JONAS)
+        taken = await terminal.types("show", "1")
+        listed = await terminal.types("incidents")
+    assert "next jonas, chat 2026-11-20 08:15:" in nobody.out
+    assert "queued, due 2026-11-20 08:15:" in nobody.out
+    assert "jonas  HostOutOfDiskSpace" not in none_listed.out
+    assert " · acknowledged · " in taken.out and "next" not in taken.out
+    assert "\njonas has it, taken 2026-11-20 08:10:" in taken.out
+    assert "jonas     HostOutOfDiskSpace db1" in listed.out
 
 
 async def test_an_ended_incident_is_listed_when_asked_for(tmp_path: Path) -> None:

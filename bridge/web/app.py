@@ -77,6 +77,8 @@ def build_apps(
         Endpoint("GET", "/api/v1/sms/{id}", Access.OBSERVER, api.sms),
         Endpoint("GET", "/api/v1/incidents", Access.OBSERVER, api.list_incidents),
         Endpoint("GET", "/api/v1/incidents/{id}", Access.OBSERVER, api.incident),
+        Endpoint("POST", "/api/v1/incidents/{id}/acknowledge", Access.RESPONDER, api.acknowledge),
+        Endpoint("POST", "/api/v1/incidents/{id}/resolve", Access.RESPONDER, api.resolve),
         Endpoint("GET", "/api/v1/receipts", Access.OBSERVER, api.list_receipts),
         Endpoint("GET", "/api/v1/receipts/{id}", Access.OBSERVER, api.receipt),
         Endpoint("POST", "/api/v1/receipts/{id}/replay", Access.OPERATOR, api.replay),

@@ -120,6 +120,8 @@ class IncidentItem(BaseModel):
     last_seen: datetime | None
     ended_at: datetime | None
     ended_by: str | None
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
     policy: str | None
     chat: str | None
     critical: bool

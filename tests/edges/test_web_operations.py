@@ -23,6 +23,8 @@ ROUTES = {
     ("GET", "/api/v1/sms/{id}"): OBSERVER,
     ("GET", "/api/v1/incidents"): OBSERVER,
     ("GET", "/api/v1/incidents/{id}"): OBSERVER,
+    ("POST", "/api/v1/incidents/{id}/acknowledge"): RESPONDER,
+    ("POST", "/api/v1/incidents/{id}/resolve"): RESPONDER,
     ("GET", "/api/v1/receipts"): OBSERVER,
     ("GET", "/api/v1/receipts/{id}"): OBSERVER,
     ("POST", "/api/v1/receipts/{id}/replay"): OPERATOR,

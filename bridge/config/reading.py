@@ -135,6 +135,7 @@ def _config(file: Section) -> Config:
         sms=rules,
         limits=_limits(file.section("limits")),
         watch=watch,
+        public_url=server.public_url,
         scripts={name: token.role for name, token in tokens.items()},
     )
     return Config(

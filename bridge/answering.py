@@ -49,6 +49,15 @@ def acknowledge(
     return Answered(taken)
 
 
+def acknowledge_unless_taken(
+    tx: Transaction, house: House, incident: Incident, by: str, via: str, now: datetime
+) -> Answered | Denied:
+    """As `acknowledge`, by a button of a card that showed nobody: it takes nothing away from who was quicker."""
+    if incident.state is IncidentState.ACKNOWLEDGED and incident.acknowledged_by != by:
+        return Denied(f"{_settled(house, incident)} /ack {incident.id} takes it over.")
+    return acknowledge(tx, house, incident, by, via, now)
+
+
 def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str, now: datetime) -> Answered | Denied:
     """It is over, whatever its source says: repeats of the same alerts open nothing."""
     if not incident.is_open:
@@ -69,13 +78,28 @@ def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str
     return Answered(over)
 
 
-def pass_on(tx: Transaction, house: House, incident: Incident, by: str, via: str, now: datetime) -> Answered | Denied:
-    """The next rung is called now."""
+def pass_on(
+    tx: Transaction,
+    house: House,
+    incident: Incident,
+    by: str,
+    via: str,
+    now: datetime,
+    *,
+    shown: tuple[int, int] | None = None,
+) -> Answered | Denied:
+    """The next rung is called now; `shown` is the one that was meant, which may have been called since."""
     if incident.state is not IncidentState.TRIGGERED:
         return Denied(_settled(house, incident))
-    moves = escalation.hasten(escalator.in_force(tx, incident), now)
-    if not moves:
+    rows = escalator.in_force(tx, incident)
+    upcoming = escalation.next_rung(rows)
+    if upcoming is None:
         return Denied(f"Nobody else is in the plan of #{incident.id}.")
+    if shown is not None and upcoming > shown:
+        return Denied(f"The next of #{incident.id} was called already.")
+    moves = escalation.hasten(rows, now)
+    if not moves:
+        return Denied(f"The next of #{incident.id} is being called.")
     tx.save_notifications(moves)
     _note(tx, incident, " ".join(filter(None, ("passed on", via))), by, now)
     tx.wake("sender")
@@ -144,7 +168,9 @@ def open_by_hand(tx: Transaction, house: House, request: PageRequest, now: datet
         token=secrets.token_hex(_TOKEN_BYTES),
     )
     tx.add_incidents([opened])
-    tx.add_card(Card(0, CardKind.INCIDENT, opened.id, request.place, ring=True, changed_at=now))
+    tx.add_card(
+        Card(0, CardKind.INCIDENT, opened.id, request.place, reply_to=request.reply_to, ring=True, changed_at=now)
+    )
     escalator.begin(tx, house, opened, now)
     _note(tx, opened, "opened by hand", request.asker.name, now)
     return Answered(opened)

@@ -55,6 +55,19 @@ class PageRequest:
     chat: ChatPlace
     place: Place
     cause: str
+    reply_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A button under an incident's card: what it carried, and the chat it was pressed in.
+
+    `rung` is the next one as the card showed it, for a button that calls it.
+    """
+
+    token: str
+    chat_id: int
+    rung: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -447,6 +447,12 @@ finish_update: Update = (
     )
     .values(outcome=bindparam("became"), done_at=_now, body=b"")
 )
+_this_update = and_(telegram_update.c.bot_id == bindparam("bot"), telegram_update.c.update_id == bindparam("number"))
+# What it asked for is done, though its answer may still have to be said.
+do_update: Update = update(telegram_update).where(_this_update, update_waiting).values(outcome="done")
+is_update_done: Select[Any] = select(telegram_update.c.outcome).where(
+    _this_update, telegram_update.c.outcome.is_not(None)
+)
 
 # --- timers --------------------------------------------------------------------------------------------
 

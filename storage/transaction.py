@@ -361,6 +361,12 @@ class SqlTransaction:
     def updates_waiting(self, limit: int) -> list[TelegramUpdate]:
         return self._all(TelegramUpdate, sql.updates_waiting, limit=limit)
 
+    def do_update(self, bot_id: int, update_id: int) -> None:
+        self._db.run(sql.do_update, bot=bot_id, number=update_id)
+
+    def is_update_done(self, bot_id: int, update_id: int) -> bool:
+        return bool(self._db.rows(sql.is_update_done, bot=bot_id, number=update_id))
+
     def finish_update(self, bot_id: int, update_id: int, outcome: str, now: datetime) -> bool:
         done = self._db.run(sql.finish_update, bot=bot_id, number=update_id, became=outcome, now=now)
         return done.rowcount == 1

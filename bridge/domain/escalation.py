@@ -147,6 +147,11 @@ def rung_of(row: Notification) -> tuple[int, int]:
     return row.round, row.step
 
 
+def has_begun(row: Notification) -> bool:
+    """Whether its rung was called, as far as this row is concerned."""
+    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
+
+
 def react(rows: Sequence[Notification], row: Notification, was: Notification, now: datetime) -> Reaction:
     """What a new state of `row` means for the plan it belongs to; `rows` is all of it, `row` included.
 
@@ -156,7 +161,7 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
     """
     rung = [other for other in rows if rung_of(other) == rung_of(row)]
     ahead = _ahead(rows, row)
-    went_on = any(rung_of(other) > rung_of(row) and _has_begun(other) for other in rows)
+    went_on = any(rung_of(other) > rung_of(row) and has_begun(other) for other in rows)
     hopeless = "" if went_on else why_hopeless(rung, now)
     if hopeless:
         if ahead:
@@ -181,6 +186,11 @@ def hasten(rows: Sequence[Notification], now: datetime) -> tuple[tuple[Notificat
     """The next rung is now, by somebody's wish; nothing where none is ahead."""
     ahead = sorted((row for row in rows if row.state is State.PLANNED), key=rung_of)
     return _moved(ahead, min(now - _next_due(ahead), timedelta(0))) if ahead else ()
+
+
+def next_rung(rows: Iterable[Notification]) -> tuple[int, int] | None:
+    """The rung that is called next; None when nobody is left to call."""
+    return min((rung_of(row) for row in rows if row.state is State.PLANNED), default=None)
 
 
 def why_hopeless(rung: Iterable[Notification], now: datetime) -> str:
@@ -214,10 +224,6 @@ def _is_settled(row: Notification) -> bool:
 
 def _settled_at(row: Notification) -> datetime | None:
     return row.submitted_at or row.lost_at or row.ended_at
-
-
-def _has_begun(row: Notification) -> bool:
-    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
 
 
 def _nobody_reached(rows: Iterable[Notification]) -> bool:

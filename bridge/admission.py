@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from bridge import escalator, texts, watch
+from bridge import escalator, links, texts, watch
 from bridge.domain import escalation
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.escalation import Policy
@@ -276,7 +276,7 @@ class _Hearing:
                 self._tell_for_both(teller, row)
                 told.append(row.target)
         self._told += [(row.target, about, incident.id) for row in kept if row.step == 1]
-        self._book.plans[incident.id] = [replace(row, id=next(self._book.numbers)) for row in kept]
+        self._book.plans[incident.id] = links.numbered(kept, self._book.numbers)
         if told:
             what = f"{', '.join(sorted(told))} told by another incident of the same webhook"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, escalator, watch
+from bridge import answering, escalator, links, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -18,9 +18,21 @@ from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_tex
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Live, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
-from bridge.requests import Accepted, Answered, Asked, Asker, Denied, PageRequest, Pressed, SmsRequest
+from bridge.requests import Accepted, Answered, Asked, Asker, Denied, LinkView, PageRequest, Pressed, SmsRequest, Verb
 
-__all__ = ["Accepted", "Answered", "Asked", "Asker", "Denied", "Dispatcher", "PageRequest", "Pressed", "SmsRequest"]
+__all__ = [
+    "Accepted",
+    "Answered",
+    "Asked",
+    "Asker",
+    "Denied",
+    "Dispatcher",
+    "LinkView",
+    "PageRequest",
+    "Pressed",
+    "SmsRequest",
+    "Verb",
+]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +44,14 @@ WORTH_TRYING = timedelta(hours=24)
 """How long a typed SMS is tried while the gateway cannot be used."""
 _FEW = 16  # webhooks; so few cost little, and share a commit with whatever waits
 _TOKEN_BYTES = 8
+_LINK = "from the SMS link"
+_BY_LINK = {
+    Verb.ACKNOWLEDGE: answering.acknowledge,
+    Verb.TAKE_OVER: answering.acknowledge,
+    Verb.PASS_ON: answering.pass_on,
+    Verb.RESOLVE: answering.resolve,
+    Verb.HAND_BACK: answering.hand_back,
+}
 _NO_BUTTON = "This button is no longer in use."
 _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
 _LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
@@ -291,6 +311,31 @@ class Dispatcher:
             if update is not None and isinstance(said, Answered):
                 tx.do_update(*update)
             return said
+
+        return await self._store.write(decide)
+
+    async def answer_by_link(self, token: str, verb: Verb, called: int) -> LinkView | None:
+        """A button of the page behind a link was pressed; the page as it is then, None when the link leads nowhere.
+
+        Whoever was paged may answer, whatever their role: to be called is to be asked, and a contact without Telegram
+        has no other way to say "I have it". What the page no longer offers, for it was old, changes nothing.
+        """
+        house, now = self._house.value, self._clock.now()
+
+        def decide(tx: Transaction) -> LinkView | None:
+            found = links.behind(tx, house, token, now)
+            if found is None:
+                return None
+            person, incident = found
+            before = links.view(tx, house, person, incident, now)
+            if verb not in before.verbs:
+                return before
+            if verb is Verb.PASS_ON and called != before.called:
+                return replace(before, problem="The next is being called already.")
+            said = _BY_LINK[verb](tx, house, incident, person.name, _LINK, now)
+            if isinstance(said, Denied):
+                return replace(before, problem=said.reason)
+            return links.view(tx, house, person, said.incident, now)
 
         return await self._store.write(decide)
 

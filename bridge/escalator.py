@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from bridge import links
 from bridge.domain import escalation
 from bridge.domain.escalation import CHAT, Policy
 from bridge.domain.house import House
@@ -57,7 +58,7 @@ def begin(
     plan = escalation.plan(
         policy, incident, begins, rotas=tuple(house.rotas), expires_at=expires_at, first=first, without=without
     )
-    rows = [replace(row, id=number) for row, number in zip(plan, tx.numbers(len(plan)), strict=True)]
+    rows = links.numbered(plan, tx.numbers(len(plan)))
     tx.add_notifications(rows)
     if not rows:
         tx.set_timer(Timer(NOBODY, str(incident.id), now))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge import links
 from bridge.clock import Clock
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
@@ -26,6 +27,7 @@ from bridge.ports import (
     Transaction,
     TroubleView,
 )
+from bridge.requests import LinkView
 from bridge.views import incident_view, sms_view
 
 
@@ -85,6 +87,16 @@ class Inquiries:
         def look(tx: Transaction) -> Status | None:
             view = _view(tx, house, number, now)
             return Status(view, tx.timeline(number)) if view and scope.covers(*_owner(view)) else None
+
+        return await self._store.read(look)
+
+    async def behind_link(self, token: str) -> LinkView | None:
+        """The page behind the link of an SMS; None when it leads nowhere, or no longer."""
+        house, now = self._house.value, self._clock.now()
+
+        def look(tx: Transaction) -> LinkView | None:
+            found = links.behind(tx, house, token, now)
+            return links.view(tx, house, *found, now) if found else None
 
         return await self._store.read(look)
 

@@ -189,6 +189,7 @@ def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limi
 add_notifications: Insert = insert(notification)
 notifications_by_id: Select[Any] = select(notification).where(notification.c.id.in_(_listed("ids")))
 notification_by_cause: Select[Any] = select(notification).where(notification.c.cause == bindparam("cause"))
+notification_by_link: Select[Any] = select(notification).where(notification.c.link_token == bindparam("token"))
 notifications_of: Select[Any] = (
     select(notification)
     .where(notification.c.incident_id.in_(_listed("incident_ids")))
@@ -528,15 +529,16 @@ _week_ago = bindparam("week_ago", type_=Instant())
 _day_ago = bindparam("day_ago", type_=Instant())
 _ended_long_ago = notification.c.ended_at < _before
 # Numbers and texts go; times, counts and cost stay. Each line says what stands for what is gone.
+_says_something = or_(
+    notification.c.number.is_not(None), notification.c.text.is_not(None), notification.c.link_token.is_not(None)
+)
 forget: tuple[Update | Delete, ...] = (
     delete(receipt).where(
         _some(receipt, receipt.c.received_at < _before, receipt.c.state != said(ReceiptState.STORED))
     ),
     update(notification)
-    .where(
-        _some(notification, _ended_long_ago, or_(notification.c.number.is_not(None), notification.c.text.is_not(None)))
-    )
-    .values(number=None, text=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
+    .where(_some(notification, _ended_long_ago, _says_something))
+    .values(number=None, text=None, link_token=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
     update(incident)
     .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
     .values(fact="", places=()),

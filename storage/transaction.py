@@ -184,6 +184,9 @@ class SqlTransaction:
     def notification_by_cause(self, cause: str) -> Notification | None:
         return self._first(Notification, sql.notification_by_cause, cause=cause)
 
+    def notification_by_link(self, token: str) -> Notification | None:
+        return self._first(Notification, sql.notification_by_link, token=token)
+
     def notifications_by_id(self, ids: Collection[int]) -> dict[int, Notification]:
         return {found.id: found for found in self._all(Notification, sql.notifications_by_id, ids=ids)}
 

@@ -196,10 +196,10 @@ class _Narrator:
 
     def _tell(self, row: Notification, before: Notification | None) -> None:
         name = (row.person or row.target).capitalize()
+        if before is None:
+            later = f" for {row.due_at.astimezone():%H:%M:%S}" if row.due_at > row.created_at else ""
+            self.say("sms", f"{name:<8} planned{later}")
         match row.state:
-            case State.PLANNED if before is None:
-                later = f" for {row.due_at.astimezone():%H:%M:%S}" if row.due_at > row.created_at else ""
-                self.say("sms", f"{name:<8} planned{later}")
             case State.SUBMITTED:
                 self.say("sms", f"{name:<8} accepted by Mobizon")
             case State.DELIVERED:

@@ -97,6 +97,7 @@ class House:
     sms: SmsRules = SmsRules()
     limits: Limits = Limits()
     watch: Watch = Watch()
+    public_url: str | None = None  # what the world calls us; None: no link in an SMS
     scripts: Mapping[str, Role] = field(default_factory=dict)  # API tokens by name, and what each may do
 
     def person_by_telegram(self, user_id: int) -> Person | None:

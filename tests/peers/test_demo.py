@@ -35,7 +35,7 @@ async def test_the_demo_shows_an_alert_and_a_command_reach_their_phones_and_ends
 
     for scene in ("webhook   alertmanager: HostOutOfDiskSpace db1 firing, stored in",
                   "incident  #1 opened on route critical; 2 SMS planned",
-                  "Aigerim  accepted by Mobizon", "Aigerim  has it at the operator",
+                  "Aigerim  planned", "Aigerim  accepted by Mobizon", "Aigerim  has it at the operator",
                   "Aigerim  on the handset", "card sent:", "card edited:",
                   "press Acknowledge, or see Jonas called at", "Jonas    planned for",
                   "everybody was called"):  # fmt: skip

@@ -39,6 +39,7 @@ class Parsed:
 Tally = Counter[tuple[str, ...]]
 """What is to be counted once it is committed: ("suppressed", why) or ("alerts", source, status)."""
 
+_TWIN = timedelta(minutes=1)  # the other one of a pair may say the same reminder, 15 s later
 _NOWHERE = Route(name="")
 _NO_POLICY = Policy("", ())
 _TOKEN_BYTES = 8
@@ -165,7 +166,8 @@ def _kind_of_repeat(house: House, receipt: Receipt, report: Report, since: timed
     """A retry or an HA twin comes soon; a reminder comes after the window, or its sender says so."""
     rules = house.sources.get(receipt.source)
     window = rules.dedup_window if rules else SourceRules("", "").dedup_window
-    return "reminder" if "repeat" in report.notification_reason or since > window else "duplicate"
+    reminds = "repeat" in report.notification_reason and since > _TWIN
+    return "reminder" if reminds or since > window else "duplicate"
 
 
 class _Hearing:

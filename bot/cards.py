@@ -12,6 +12,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from bot import silence_buttons
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State, lost_token
@@ -162,8 +163,10 @@ def _incident(view: IncidentView) -> Rendered:
             body += _how_it_ended(view)
         case _:
             assert_never(incident.state)
+    body += silence_buttons.told(view, lambda at: stamp(at, view.zone, view.now))
     links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
-    rows = (_answers(incident), tuple(button for button in links if button))
+    quiet = tuple(Button(label, data=incident_data(incident, verb)) for label, verb in silence_buttons.buttons(view))
+    rows = (_answers(incident), quiet, tuple(button for button in links if button))
     return Rendered(clip("\n".join(body)), tuple(row for row in rows if row))
 
 

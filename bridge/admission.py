@@ -223,6 +223,7 @@ class _Hearing:
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
         again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at)
+        again = again.sharing((alert.labels for alert in alerts), afresh=True)
         if ended.id in book.opened:  # it began and ended in this very batch: the plan it has is as good as new
             again = replace(again, first_round=ended.first_round)
         else:
@@ -252,7 +253,7 @@ class _Hearing:
             runbook_url=alerts[0].runbook_url,
             last_seen=self._at,
             token=secrets.token_hex(_TOKEN_BYTES),
-        )
+        ).sharing((alert.labels for alert in alerts), afresh=True)
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
         book.opened[incident.id] = incident = incident.describing(self._group.of_incident[incident.id].values())
@@ -305,6 +306,7 @@ class _Hearing:
         known = self._group.of_incident[incident.id]
         seen = self._seen(incident, self._report.truncated)  # before this webhook's own alerts are noted
         joined = False
+        incident = incident.sharing(alert.labels for alert in alerts)
         for alert in alerts:
             heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
             before = known.get(alert.fingerprint)
@@ -462,6 +464,7 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.cancel_planned(ended, "over before it was sent", now)
         tx.bump_cards(CardKind.INCIDENT, ended, now, urgent=True)
         told = [incident for incident in book.ended if incident.id in book.changed]
+        escalator.let_speak(tx, ended, now)
         escalator.tell_of_end(tx, house, told, now)
     if shown := [number for number in book.changed if number not in ended]:
         tx.bump_cards(CardKind.INCIDENT, shown, now)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge import answering, escalator, watch
+from bridge import answering, escalator, silencing, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -236,7 +236,7 @@ class Dispatcher:
     ) -> Answered | Denied:
         """Somebody has it, or takes it over: nobody else is called. `via` says from where, when not in the chat.
 
-        `token` is what a button carried, for this and the next three: a button of another database does nothing.
+        `token` is what a button carried, for this and the next five: a button of another database does nothing.
         """
         return await self._answer(answering.acknowledge, incident_id, by, via, token)
 
@@ -257,6 +257,18 @@ class Dispatcher:
     ) -> Answered | Denied:
         """Who has it gives it back: the plan begins now, with somebody else."""
         return await self._answer(answering.hand_back, incident_id, by, via, token)
+
+    async def silence(
+        self, incident_id: int, by: Asker, via: str = "", *, for_: timedelta, token: str | None = None
+    ) -> Answered | Denied:
+        """Its source is to say nothing of it for so long; who asks has it, unless somebody has it already."""
+        return await self._answer(silencing.wish(for_), incident_id, by, via, token)
+
+    async def unsilence(
+        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+    ) -> Answered | Denied:
+        """Its source is to speak again."""
+        return await self._answer(silencing.undo, incident_id, by, via, token)
 
     async def _answer(
         self, answer: answering.Answer, incident_id: int, by: Asker, via: str, token: str | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiogram.types import CallbackQuery, Message
 
+from bot import silence_buttons
 from bot.access import Known, who
 from bot.cards import answered, clip, refused
 from bot.voice import Words
@@ -15,7 +16,7 @@ from bridge.ports import Live
 
 log = logging.getLogger(__name__)
 
-_PRESS = re.compile(r"([qli]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([ynaprh])(?:(\d{1,6})\.(\d{1,4}))?", re.ASCII)
+_PRESS = re.compile(r"([qli]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([ynaprh14u])(?:(\d{1,6})\.(\d{1,4}))?", re.ASCII)
 _LONGEST_TOAST = 200
 
 
@@ -59,6 +60,8 @@ class Buttons:
     async def _answer(self, number: int, pressed: Pressed, person: Person, verb: str, cause: str) -> str:
         """A press under an incident's card."""
         asker = Asker(person.name, person.role, person.telegram_id)
+        if verb in silence_buttons.VERBS:
+            return await silence_buttons.answer(self.dispatcher, number, asker, verb, pressed, cause)
         verbs = {
             "a": self.dispatcher.acknowledge,
             "p": self.dispatcher.pass_on,

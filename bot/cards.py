@@ -12,6 +12,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from bot import silence_buttons
 from bridge.domain.escalation import CHAT, has_begun, in_flight, next_rung, rung_of, why_hopeless
 from bridge.domain.house import House, Person
 from bridge.domain.incident import Incident, IncidentState
@@ -187,6 +188,7 @@ def _incident(view: IncidentView) -> Rendered:
     if incident.asked_by:
         top.append(f"opened by {spoken(incident.asked_by)}")
     top += filter(None, (_counted(incident), clip(incident.note, _FACT_LENGTH)))
+    top += silence_buttons.told(view, lambda at: stamp(at, view.zone, view.now))
     match incident.state:
         case IncidentState.TRIGGERED:
             text = _fitted(top, _who_hears(view), _what_next(view))
@@ -197,7 +199,8 @@ def _incident(view: IncidentView) -> Rendered:
         case _:
             assert_never(incident.state)
     links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
-    rows = (_answers(view), tuple(button for button in links if button))
+    quiet = tuple(Button(label, data=incident_data(incident, verb)) for label, verb in silence_buttons.buttons(view))
+    rows = (_answers(view), quiet, tuple(button for button in links if button))
     return Rendered(text, tuple(row for row in rows if row))
 
 

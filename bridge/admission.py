@@ -39,6 +39,7 @@ class Parsed:
 Tally = Counter[tuple[str, ...]]
 """What is to be counted once it is committed: ("suppressed", why) or ("alerts", source, status)."""
 
+_TWIN = timedelta(minutes=1)  # the other one of a pair may say the same reminder, 15 s later
 _NOWHERE = Route(name="")
 _NO_POLICY = Policy("", ())
 _TOKEN_BYTES = 8
@@ -165,7 +166,8 @@ def _kind_of_repeat(house: House, receipt: Receipt, report: Report, since: timed
     """A retry or an HA twin comes soon; a reminder comes after the window, or its sender says so."""
     rules = house.sources.get(receipt.source)
     window = rules.dedup_window if rules else SourceRules("", "").dedup_window
-    return "reminder" if "repeat" in report.notification_reason or since > window else "duplicate"
+    reminds = "repeat" in report.notification_reason and since > _TWIN
+    return "reminder" if reminds or since > window else "duplicate"
 
 
 class _Hearing:
@@ -221,6 +223,7 @@ class _Hearing:
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
         again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at)
+        again = again.sharing((alert.labels for alert in alerts), afresh=True)
         if ended.id in book.opened:  # it began and ended in this very batch: the plan it has is as good as new
             again = replace(again, first_round=ended.first_round)
         else:
@@ -250,7 +253,7 @@ class _Hearing:
             runbook_url=alerts[0].runbook_url,
             last_seen=self._at,
             token=secrets.token_hex(_TOKEN_BYTES),
-        )
+        ).sharing((alert.labels for alert in alerts), afresh=True)
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
         book.opened[incident.id] = incident = incident.describing(self._group.of_incident[incident.id].values())
@@ -303,6 +306,7 @@ class _Hearing:
         known = self._group.of_incident[incident.id]
         seen = self._seen(incident, self._report.truncated)  # before this webhook's own alerts are noted
         joined = False
+        incident = incident.sharing(alert.labels for alert in alerts)
         for alert in alerts:
             heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
             before = known.get(alert.fingerprint)
@@ -462,6 +466,7 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         told = [incident for incident in book.ended if incident.id in book.changed]
         for rung in (incident for incident in told if incident.rings):
             escalator.quiet(tx, rung.id)
+        escalator.let_speak(tx, ended, now)
         escalator.tell_of_end(tx, house, told, now)
     if shown := [number for number in book.changed if number not in ended]:
         tx.bump_cards(CardKind.INCIDENT, shown, now)

@@ -75,6 +75,7 @@ def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str
     tx.cancel_planned([incident.id], f"{house.spoken(by)} resolved it", now)
     for kind in (escalator.NOBODY, escalator.ACK_OVER):
         tx.drop_timer(kind, str(incident.id))
+    escalator.let_speak(tx, [incident.id], now)
     escalator.tell_of_end(tx, house, [over], now, but=by)
     escalator.quiet(tx, incident.id)
     _note(tx, over, " ".join(filter(None, ("resolved", via))), by, now)
@@ -130,6 +131,8 @@ def acknowledgement_over(tx: Transaction, house: House, incident_id: int, now: d
     policy = escalator.policy_of(house, incident)
     if policy is None or policy.ack_for is None:
         return
+    if any(not silence.is_settled for silence in tx.silences_of([incident_id])):
+        return  # the end of its silence asks
     if (due := incident.acknowledged_at + policy.ack_for) > now:  # somebody took it over meanwhile
         tx.set_timer(Timer(escalator.ACK_OVER, str(incident_id), due))
         return

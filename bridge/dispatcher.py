@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, escalator, links, watch
+from bridge import answering, escalator, links, silencing, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -258,7 +258,7 @@ class Dispatcher:
     ) -> Answered | Denied:
         """Somebody has it: nobody else is called. `via` says from where, when not in the chat.
 
-        For this and the next three: `pressed` is the button, which does nothing elsewhere than at its card, nor to
+        For this and the next five: `pressed` is the button, which does nothing elsewhere than at its card, nor to
         what has changed since the card showed it; asked for without one, an acknowledgement takes over. The same
         `cause`, a Telegram update, never changes anything twice.
         """
@@ -283,6 +283,25 @@ class Dispatcher:
     ) -> Answered | Denied:
         """Who has it gives it back: the plan begins now, with somebody else."""
         return await self._answer(answering.hand_back, incident_id, by, via, pressed, cause)
+
+    async def silence(
+        self,
+        incident_id: int,
+        by: Asker,
+        via: str = "",
+        *,
+        for_: timedelta,
+        pressed: Pressed | None = None,
+        cause: str | None = None,
+    ) -> Answered | Denied:
+        """Its source is to say nothing of it for so long; who asks has it, unless somebody has it already."""
+        return await self._answer(silencing.wish(for_), incident_id, by, via, pressed, cause)
+
+    async def unsilence(
+        self, incident_id: int, by: Asker, via: str = "", *, pressed: Pressed | None = None, cause: str | None = None
+    ) -> Answered | Denied:
+        """Its source is to speak again."""
+        return await self._answer(silencing.undo, incident_id, by, via, pressed, cause)
 
     async def _answer(
         self,

@@ -162,6 +162,14 @@ def tell_of_end(
         tell_those_paged(tx, wanted, Purpose.OVER, now, but=but)
 
 
+def let_speak(tx: Transaction, incidents: Iterable[int], now: datetime) -> None:
+    """What is over needs no silence any more, and what fires after it must be heard."""
+    for silence in tx.silences_of(list(incidents)):
+        if silence.holds:
+            tx.save_silence(silence.undo(None, now))
+            tx.wake("silences")
+
+
 def in_force(tx: Transaction, incident: Incident) -> list[Notification]:
     """The rows of the plan in force: pages only, those of plans before it left out."""
     return [row for row in tx.notifications_of([incident.id]) if row.is_page and row.round >= incident.first_round]

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.silence import Silence
 from bridge.domain.throttle import Spent
 
 T = TypeVar("T")
@@ -192,6 +193,22 @@ class SmsGateway(Protocol):
         ...
 
 
+class Silencer(Protocol):
+    """Who can keep a source quiet. Outcomes are values; Refused is its last word, Lost: nobody knows."""
+
+    async def create(self, silence: Silence, incident: Incident, by: str) -> str | Refused | Lost:
+        """Make it, or find that it was made before; what the source calls it."""
+        ...
+
+    async def end(self, silence: Silence, incident: Incident) -> Refused | Lost | None:
+        """End it wherever it is listed; None: it holds no longer."""
+        ...
+
+    async def fires(self, incident: Incident, fingerprints: Collection[str]) -> bool | Refused | Lost:
+        """Whether any of these alerts, or any other with the incident's labels, fires: silenced or not."""
+        ...
+
+
 # --- the chat ----------------------------------------------------------------------------------------
 
 
@@ -216,6 +233,7 @@ class IncidentView:
     """All a card says about an incident. `zone` is how this chat reads clocks.
 
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
+    `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here.
     """
 
     incident: Incident
@@ -225,6 +243,9 @@ class IncidentView:
     silent: bool = False
     holder: str = ""
     asks_again_at: datetime | None = None
+    silence: Silence | None = None
+    silenced_by: str = ""
+    may_silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,6 +569,19 @@ class Transaction(Protocol):
 
     def incident_counts(self) -> dict[IncidentState, int]:
         """How many are open, by state."""
+        ...
+
+    def silence(self, incident_id: int) -> Silence | None:
+        """The newest of this incident."""
+        ...
+
+    def silences_of(self, incident_ids: Collection[int]) -> list[Silence]: ...
+    def save_silence(self, silence: Silence) -> None:
+        """Insert or replace, by incident."""
+        ...
+
+    def silences_due(self, now: datetime, limit: int) -> list[Silence]:
+        """Those whose next step is due, the longest overdue first."""
         ...
 
     # the outbox

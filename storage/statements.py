@@ -33,6 +33,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from bridge.domain.incident import MOST_ROUNDS, IncidentState
 from bridge.domain.notification import Priority, Purpose, State
+from bridge.domain.silence import SilenceState
 from bridge.ports import ReceiptState
 from storage.tables import (
     Instant,
@@ -51,6 +52,8 @@ from storage.tables import (
     said,
     sending,
     sequence,
+    silence,
+    silence_goes_on,
     submitted,
     telegram_update,
     timeline,
@@ -183,6 +186,14 @@ def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limi
         wanted.append(incident.c.chat == chat)
     return select(incident).where(*wanted).order_by(incident.c.id.desc()).limit(limit)
 
+
+# --- silences ------------------------------------------------------------------------------------------
+
+silences_of: Select[Any] = select(silence).where(silence.c.incident_id.in_(_listed("incident_ids")))
+save_silence: Insert = _upsert(silence)
+silences_due: Select[Any] = (
+    select(silence).where(silence.c.next_at <= _now).order_by(silence.c.next_at, silence.c.incident_id).limit(_limit)
+)
 
 # --- the outbox ----------------------------------------------------------------------------------------
 
@@ -497,6 +508,10 @@ move_waits: tuple[Update, ...] = (
     update(question).where(question.c.answer.is_(None)).values(_moved(question, "expires_at")),
     update(timer).values(_moved(timer, "due_at")),
     update(trouble).where(trouble_open).values(_moved(trouble, "seen_at")),
+    # When a silence ends is told to its source as an hour, and so stays one.
+    update(silence)
+    .where(silence_goes_on, silence.c.state != said(SilenceState.ACTIVE))
+    .values(_moved(silence, "asked_at", "next_at", "gone_since")),
 )
 
 
@@ -512,6 +527,7 @@ next_due: Select[Any] = select(
     _earliest(notification.c.next_poll_at, submitted).label("tracker"),
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),
+    _earliest(silence.c.next_at, silence_goes_on).label("silences"),
 )
 
 
@@ -541,13 +557,14 @@ forget: tuple[Update | Delete, ...] = (
     .values(number=None, text=None, link_token=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
     update(incident)
     .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
-    .values(fact="", places=()),
+    .values(fact="", places=(), labels={}),
     delete(question).where(_some(question, question.c.expires_at < _before, question.c.answer.is_not(None))),
     delete(card).where(_some(card, card.c.changed_at < _before, ~card_single)),
     delete(alert).where(alert.c.last_seen < _before, alert.c.ended_at.is_not(None)),
     delete(alert).where(
         alert.c.incident_id == literal(0), alert.c.last_seen < _day_ago
     ),  # tombstones serve for minutes
+    delete(silence).where(silence.c.ends_at < _before, silence.c.next_at.is_(None)),
     delete(trouble).where(trouble.c.over_at < _before),
     delete(telegram_update).where(telegram_update.c.done_at < _week_ago),  # Telegram brings none back after a day
 )

@@ -82,7 +82,7 @@ def test_the_configs_in_the_readme_load(tmp_path: Path) -> None:
 
 
 NOON, MIDNIGHT, SATURDAY = "2026-11-24T07:00+00:00", "2026-11-24T19:00+00:00", "2026-11-28T07:00+00:00"
-CALLS = {
+CALLS: dict[str, list[tuple[str, dict[str, str], str]]] = {
     "chat first, then the phone": [
         (NOON, {}, "2 aigerim, 7 jonas, 7 chat, 17 chat, 19 aigerim, 24 jonas, 24 chat"),
     ],

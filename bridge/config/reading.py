@@ -607,7 +607,21 @@ def _source(name: str, section: Section, routes: set[str]) -> tuple[SourceSettin
         routes=frozenset(bounds or ()),
         dedup_window=section.get("dedup_window", duration(), usual.dedup_window),
     )
-    return SourceSettings(name, kind, _credentials(section)), rules
+    api_url, api_token = section.get("api_url", _api_url), section.secret("api_token")
+    given = [key for key in ("api_url", "api_token", "api_token_file") if key in section]
+    if given and kind != "alertmanager":
+        section.problem("only an Alertmanager can be silenced; remove it", given[0])
+    elif given and "api_url" not in section:
+        section.problem("nobody is shown this token; add api_url: http://alertmanager.example:9093", given[0])
+    rules = replace(rules, silences=api_url is not None)
+    return SourceSettings(name, kind, _credentials(section), api_url, api_token), rules
+
+
+def _api_url(written: str) -> str:
+    address = scalars.url(written)
+    if address.endswith("/api/v2"):
+        raise Wrong("we add /api/v2 ourselves; leave it out")
+    return address
 
 
 def _credentials(section: Section) -> Credentials:

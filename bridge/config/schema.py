@@ -236,6 +236,8 @@ _SOURCE = _keys(
         ),
         "open": _flag("Takes webhooks from anybody who finds the address."),
         "routes": _words("The only routes it may name or match; all without it."),
+        "api_url": _text("Alertmanager's own address: silences from the chat are made there."),
+        **_secret("api_token", "The bearer token that a proxy before it wants to see"),
         "dedup_window": _duration("The same news inside it is a repeat, later a reminder.", default="20m"),
     },
 )

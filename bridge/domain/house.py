@@ -81,6 +81,7 @@ class SourceRules:
     kind: str
     routes: frozenset[str] = frozenset()
     dedup_window: timedelta = timedelta(minutes=20)
+    silences: bool = False  # it has an API that keeps it quiet
 
 
 @dataclass(frozen=True, slots=True)

@@ -405,6 +405,22 @@ REFUSED = [
         "kind: generic, routes: [night]",
         '18: sources.shop.routes[0]: no route is called "night"; there are: critical, rest',
     ),
+    (
+        "kind: generic",
+        "kind: generic, api_url: http://am.example",
+        "18: sources.shop.api_url: only an Alertmanager can be silenced; remove it",
+    ),
+    (
+        "alertmanager: {",
+        "alertmanager: {api_token_file: key, ",
+        "17: sources.alertmanager.api_token_file: nobody is shown this token; add api_url: "
+        "http://alertmanager.example:9093",
+    ),
+    (
+        "alertmanager: {",
+        "alertmanager: {api_url: http://am.example/api/v2/, ",
+        "17: sources.alertmanager.api_url: we add /api/v2 ourselves; leave it out",
+    ),
     # routes
     (
         "policy: critical,",
@@ -1117,7 +1133,7 @@ def test_all_of_the_example_loads(folder: Folder) -> None:
 
 def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: Folder) -> None:
     text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
-    assert secrets == text.count("${") == 9
+    assert secrets == text.count("${") == 10
     folder.secret("oncall.ics", "")
     variables = re.findall(r"\$\{(\w+)\}", text)
     config = folder.load(text, {name: f"https://host.example/{name}" for name in variables})

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.cards import LONGEST, Button, Rendered, clip, incident_list, question_data, render, stamp, with_timeline
@@ -466,6 +466,7 @@ def _fits(card: Rendered) -> None:
     assert all(len(button.data.encode()) <= 64 for button in buttons if button.data)
 
 
+@settings(deadline=None)
 @given(_views)
 def test_every_view_fits_into_one_message_with_buttons_that_telegram_takes(view: View) -> None:
     _fits(render(view))

@@ -253,8 +253,12 @@ def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) ->
 
     at, state = _hour(hour_of(row), opened.zone, now), str(row.state)
     if row.target == CHAT:
-        rings = "rings" if row.state == "delivered" else f"does not ring: {row.reason}"
-        say(f"  {at}  {opened.incident.chat or 'the chat that is not there'} {rings}")
+        rings = "rings" if state == "delivered" else f"does not ring: {row.reason}"
+        say(
+            f"  {at}  {opened.incident.chat} {rings}"
+            if opened.incident.chat
+            else f"  {at}  there is no chat to ring in"
+        )
         return
     turn = f" ({rota})" if (rota := opened.rotas.get(row.id)) and rota != row.target else ""
     name = f"{row.target}{turn}{f' {row.number.masked}' if row.number else ''}"

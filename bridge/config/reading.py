@@ -443,7 +443,7 @@ def _policy(name: str, section: Section, known: _Known) -> Policy:
         section.problem("no step in it; write one like {notify: [chat, NAME]}", "steps")
     read = tuple(_step(step, known) for step in steps)
     if read and all(target == CHAT for step in read for target in step.notify):
-        section.warn("nobody in it gets an SMS; a route without a policy shows its card as well", "steps")
+        section.warn("nobody in it gets an SMS, only the chat rings; name people or a rota as well", "steps")
     usual = Policy(name, read)
     policy = Policy(
         name,

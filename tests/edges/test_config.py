@@ -840,7 +840,7 @@ ROUTES = GOOD[GOOD.index("  - {name: critical") : GOOD.index("sms:")]
         (
             STEPS,
             "      - {notify: [chat]}\n",
-            "14: policies.critical.steps: nobody in it gets an SMS; a route without a policy shows its card as well",
+            "14: policies.critical.steps: nobody in it gets an SMS, only the chat rings; name people or a rota as well",
         ),
         (
             "wait: 5m",

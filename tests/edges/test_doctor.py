@@ -19,6 +19,7 @@ from bridge.demo.telegram import BOT_TOKEN, SimulatedTelegram
 from bridge.doctor import Finding, Mark, examine
 from bridge.domain.house import ChatPlace, House, Person
 from bridge.domain.secret import Secret
+from storage import head_revision
 from tests.edges.cli_scene import a_config, a_terminal
 from tests.fakes import FakeClock
 from tests.quiet import quiet_alertmanager
@@ -39,7 +40,7 @@ async def test_all_is_well(tmp_path: Path) -> None:
         "✓ Telegram: the token is good, the bot is @sms_bridge_bot",
         "✓ chat ops, topic 7: the bot may write",
         "✓ aigerim in Telegram: has pressed Start",
-        "schema 0001, the newest",
+        f"schema {head_revision()}, the newest",
         "✓ time zone: Asia/Almaty",
         "✓ bridge: running and ready",
     ):

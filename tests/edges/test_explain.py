@@ -322,6 +322,27 @@ def test_people_read_the_whole_plan_for_any_hour(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("chat", "sentences"),
+    [
+        ("chat: ops, ttl: 7m", ["08:25:00  ops does not ring: too old to be worth sending"]),
+        ("chat: ops", ["08:25:00  ops rings", "08:50:00  nobody has it: ops rings, and again after"]),
+        ("", ["08:25:00  there is no chat to ring in", "08:50:00  nobody has it: there is no chat to ring in"]),
+    ],
+)
+def test_a_ring_that_nobody_would_hear_is_told(tmp_path: Path, chat: str, sentences: list[str]) -> None:
+    """The chat's turn that comes too late for the route, and that of a route without a chat."""
+    there = "policy: critical, chat: ops, priority"
+    path = a_config(
+        tmp_path, changed(LOCAL, policies(CLIMB), (there, f"policy: critical, {chat or 'silent: false'}, priority"))
+    )
+    words = ("explain", "--config", path, "--source", "alertmanager", "--at", "2026-11-20T08:10", "-")
+    said = typed(*words, stdin=json.dumps(firing("db1")).encode())
+    for sentence in sentences:
+        assert sentence in said.out
+    assert said.out.count("nobody has it") == len(sentences) - 1
+
+
+@pytest.mark.parametrize(
     ("at", "hour"), [("2026-12-24T03:00", "03:00"), ("2026-12-24T03:00+00:00", "08:00"), ("2026-12-24 03:00Z", "08:00")]
 )
 def test_an_hour_is_read_in_the_zone_of_the_config_unless_it_names_one(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge import answering, escalator, watch
+from bridge import answering, duty, escalator, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -16,9 +16,30 @@ from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_tex
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Live, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
-from bridge.requests import Accepted, Answered, Asked, Asker, Denied, PageRequest, SmsRequest
+from bridge.requests import (
+    Accepted,
+    Answered,
+    Asked,
+    Asker,
+    Denied,
+    PageRequest,
+    SmsRequest,
+    Swapped,
+    SwapRequest,
+)
 
-__all__ = ["Accepted", "Answered", "Asked", "Asker", "Denied", "Dispatcher", "PageRequest", "SmsRequest"]
+__all__ = [
+    "Accepted",
+    "Answered",
+    "Asked",
+    "Asker",
+    "Denied",
+    "Dispatcher",
+    "PageRequest",
+    "SmsRequest",
+    "SwapRequest",
+    "Swapped",
+]
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +134,8 @@ class Dispatcher:
                 return Accepted(known, repeated=True)
             if request.cause and (asked := tx.question_by_cause(request.cause)):
                 return Asked(asked)
-            recipient = _recipient(request, house)
+            to = duty.recipient(tx, house, request, now)
+            recipient = to if isinstance(to, Denied) else _recipient(replace(request, to=to), house)
             if isinstance(recipient, Denied):
                 return recipient
             if wrong := _wrong_text(request, house) or _wrong_options(request, now):
@@ -295,6 +317,13 @@ class Dispatcher:
         """It was taken long ago and still fires."""
         house, now = self._house.value, self._clock.now()
         await self._store.write(lambda tx: answering.acknowledgement_over(tx, house, incident_id, now))
+
+    # --- whose turn it is ------------------------------------------------------------------------------
+
+    async def swap(self, request: SwapRequest) -> Swapped | Denied:
+        """A turn is taken, given to somebody, or the rota is as planned again; kept once this returns."""
+        house, now = self._house.value, self._clock.now()
+        return await self._store.write(lambda tx: duty.swap(tx, house, request, now))
 
     # --- hints and troubles ----------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge import duty
 from bridge.clock import Clock
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import BadNumber, parse_phone
+from bridge.domain.rota import Roster
 from bridge.ports import (
     Balance,
     Failure,
@@ -108,6 +110,11 @@ class Inquiries:
     ) -> list[Incident]:
         """The newest first."""
         return await self._store.read(lambda tx: tx.incidents(open_only=open_only, since=since, limit=limit))
+
+    async def roster(self) -> Roster:
+        """Whose turn it is, now and later."""
+        house = self._house.value
+        return await self._store.read(lambda tx: duty.roster(tx, house))
 
     async def receipt(self, receipt_id: int) -> Receipt | None:
         """A stored webhook and what became of it."""

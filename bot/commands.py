@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from aiogram.methods import SendMessage
 from aiogram.types import Message, ReplyParameters
 
+from bot import oncall
 from bot.access import Known, Nobody, Stranger, speaker
 from bot.cards import (
     Rendered,
@@ -30,6 +31,7 @@ from bot.chat import NO_PREVIEW, keyboard
 from bot.voice import Words
 from bridge.clock import Clock
 from bridge.dispatcher import Answered, Asker, Denied, Dispatcher, PageRequest, SmsRequest
+from bridge.domain.escalation import ROTA
 from bridge.domain.house import House, Role
 from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
 from bridge.domain.wall import instants, next_reading
@@ -138,6 +140,8 @@ def _recipient(words: str, house: House) -> tuple[str, str]:
         run += 1
     if run == 0:
         name = parts[0].group()
+        if f"{name.casefold()} " == ROTA and len(parts) > 1:
+            return words[: parts[1].end()], words[parts[1].end() :].strip()
         return _person(name, house) or name, words[len(name) :].strip()
     possible = 0
     for count in range(run, 0, -1):
@@ -213,7 +217,10 @@ Answer = Rendered | str | None
 Handler = Callable[[Heard], Awaitable[Answer]]
 
 _HELP = {
-    "sms": (Role.RESPONDER, "<number or person> <text>: one SMS; first at=18:00, flash, validity=60m, from=Alpha"),
+    "sms": (
+        Role.RESPONDER,
+        "<number, person or oncall> <text>: one SMS; first at=18:00, flash, validity=60m, from=Alpha",
+    ),
     "page": (Role.RESPONDER, "<text>: open an incident by hand and call who is on this chat's policy"),
     "incidents": (Role.OBSERVER, "what is open, and who has it"),
     "ack": (Role.RESPONDER, "[id]: I have it; nobody else is called"),
@@ -221,13 +228,13 @@ _HELP = {
     "status": (Role.OBSERVER, "<id>: that card afresh, with its timeline"),
     "history": (Role.OBSERVER, "[person]: the latest SMS"),
     "cancel": (Role.RESPONDER, "<id>: take back an SMS that waits for its time"),
+    "oncall": (Role.OBSERVER, oncall.USAGE),
     "balance": (Role.OBSERVER, "money left"),
     "id": (Role.OBSERVER, "the ids of you and this chat; as a reply, that person's"),
     "help": (Role.OBSERVER, "this list"),
     "start": (Role.OBSERVER, "who you are here"),
 }
 _NOT_BUILT = {
-    "oncall": Role.OBSERVER,
     "test": Role.RESPONDER,
 }
 MENU: Mapping[str, str] = {name: words for name, (_, words) in _HELP.items() if name != "start"}
@@ -311,6 +318,7 @@ class Commands:
             "status": self._status,
             "history": self._history,
             "cancel": self._cancel,
+            "oncall": self._oncall,
             "balance": self._balance,
             "help": self._help,
             "start": self._start,
@@ -325,8 +333,6 @@ class Commands:
         if not heard.command.words:
             return _SMS_USAGE
         typed = read_sms(heard.command.words, heard.house, heard.zone, heard.now)
-        if typed.to.casefold() == "oncall":
-            return "Rotas are not built yet in this version; name a person or a number."
         text = typed.text or heard.replied_text
         if not text:
             return _SMS_USAGE
@@ -432,6 +438,11 @@ class Commands:
         latest = await self.inquiries.history(heard.scope, person=person)
         lines = [history_line(n, heard.zone, heard.now, whole=heard.private) for n in latest]
         return "\n".join(lines) or "Nothing yet."
+
+    async def _oncall(self, heard: Heard) -> Answer:
+        """/oncall [rota] [next | take … | NAME … | clear]"""
+        said = await oncall.answer(self.dispatcher, self.inquiries, heard)
+        return _denied(said, heard) if isinstance(said, Denied) else said
 
     async def _balance(self, heard: Heard) -> Answer:
         """/balance"""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from bridge import __version__, doubt, heartbeat
+from bridge import __version__, calendars, doubt, heartbeat
+from bridge.bookings import Bookings
 from bridge.caretaker import LAST_ALIVE, Caretaker
 from bridge.clock import Clock, SteadyClock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
@@ -23,14 +24,16 @@ from bridge.dispatcher import Dispatcher
 from bridge.domain.alert import Report
 from bridge.domain.house import House
 from bridge.domain.notification import State
+from bridge.domain.rota import FromCalendar
 from bridge.domain.secret import Secret
 from bridge.finder import Finder
+from bridge.handovers import Handovers
 from bridge.inquiries import Inquiries
 from bridge.intake import Intake
 from bridge.metrics import Metrics
 from bridge.mobizon import Mobizon
 from bridge.outbox import Outbox
-from bridge.ports import Balance, Live, NotStored, Receipt, Transaction
+from bridge.ports import BadCalendar, Balance, Live, NotStored, Reading, Receipt, Transaction
 from bridge.reporter import Reporter
 from bridge.retention import Retention
 from bridge.sender import Sender
@@ -64,10 +67,12 @@ _EVERY = {
     "caretaker": timedelta(minutes=1),
     "files": timedelta(seconds=10),
     "timekeeper": timedelta(seconds=1),
+    "bookings": timedelta(minutes=1),
+    "handovers": timedelta(seconds=15),
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
-_TALKING = {"reporter", "bot", "silences"}
+_TALKING = {"reporter", "bot", "silences", "bookings"}
 """The ticks that a stop may interrupt: what was not answered is said or asked again."""
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
@@ -115,6 +120,8 @@ class Bridge:
         await _if_it_can_be_kept(self.dispatcher.follow_moves(config.house))
         self.gateway.set_key(config.mobizon.api_key)
         await _if_it_can_be_kept(self.dispatcher.end_trouble("config"))
+        if self.ticker is not None:
+            self.ticker.wake(["bookings", "handovers"])
         log.info("config read again")
         return []
 
@@ -135,6 +142,15 @@ class Bridge:
     def stuck(self) -> set[str]:
         """The vital ticks that end no run well any more; before they beat nobody knows."""
         return _VITAL & self.ticker.stuck() if self.ticker else set()
+
+    async def read_calendar(self, rota: str, since: datetime, until: datetime) -> Reading:
+        """What the calendar of a rota says of that time. Raises BadCalendar."""
+        config = self.config.value
+        booked, where = config.house.rotas.get(rota), config.calendars.get(rota)
+        if not isinstance(booked, FromCalendar) or where is None:
+            raise BadCalendar("the config has it no more")
+        content = await calendars.fetch(where)
+        return await calendars.read_calendar(content, config.house.people, booked.zone, since, until)
 
     def read_key(self) -> None:
         """Mobizon refused the key: whoever mends the file has done everything there is to do."""
@@ -190,6 +206,8 @@ async def build(config: Config, machine: Clock, config_file: Path | None = None)
             Tracker(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),
             Silencing(store, Alertmanager(live), clock, house),
+            Bookings(store, clock, house, bridge.read_calendar),
+            Handovers(store, clock, house),
             Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
             _FilesTick(store),

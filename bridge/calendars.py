@@ -15,7 +15,6 @@ import re
 import resource
 import sys
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import httpx
 
 from bridge.config import CalendarSettings
 from bridge.domain.rota import Booked, Turn
+from bridge.ports import BadCalendar, Reading
 
 _LARGEST = 2 * 1024 * 1024
 _MOST_EVENTS = 5000
@@ -34,18 +34,6 @@ _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _PATIENCE = 20.0  # seconds for a whole feed, and for the whole of working it out
 _DAY = timedelta(days=1)  # a time without a zone is found by its clock, up to a day away
 _HOME = Path(__file__).parents[1]
-
-
-class BadCalendar(Exception):
-    """The calendar could not be had or understood; one sentence that names no address, title or person in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a calendar says, and what in it somebody should look at."""
-
-    booked: Booked
-    problems: tuple[str, ...] = ()
 
 
 async def fetch(

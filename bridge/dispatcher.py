@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, escalator, links, silencing, watch
+from bridge import answering, duty, escalator, links, silencing, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -18,7 +18,20 @@ from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_tex
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Live, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
-from bridge.requests import Accepted, Answered, Asked, Asker, Denied, LinkView, PageRequest, Pressed, SmsRequest, Verb
+from bridge.requests import (
+    Accepted,
+    Answered,
+    Asked,
+    Asker,
+    Denied,
+    LinkView,
+    PageRequest,
+    Pressed,
+    SmsRequest,
+    Swapped,
+    SwapRequest,
+    Verb,
+)
 
 __all__ = [
     "Accepted",
@@ -31,6 +44,8 @@ __all__ = [
     "PageRequest",
     "Pressed",
     "SmsRequest",
+    "SwapRequest",
+    "Swapped",
     "Verb",
 ]
 
@@ -135,7 +150,8 @@ class Dispatcher:
                 return Accepted(known, repeated=True)
             if request.cause and (asked := tx.question_by_cause(request.cause)):
                 return Asked(asked)
-            recipient = _recipient(request, house)
+            to = duty.recipient(tx, house, request, now)
+            recipient = to if isinstance(to, Denied) else _recipient(replace(request, to=to), house)
             if isinstance(recipient, Denied):
                 return recipient
             if wrong := _wrong_text(request, house) or _wrong_options(request, now):
@@ -377,6 +393,13 @@ class Dispatcher:
         """It was taken long ago and still fires."""
         house, now = self._house.value, self._clock.now()
         await self._store.write(lambda tx: answering.acknowledgement_over(tx, house, incident_id, now))
+
+    # --- whose turn it is ------------------------------------------------------------------------------
+
+    async def swap(self, request: SwapRequest) -> Swapped | Denied:
+        """A turn is taken, given to somebody, or the rota is as planned again; kept once this returns."""
+        house, now = self._house.value, self._clock.now()
+        return await self._store.write(lambda tx: duty.swap(tx, house, request, now))
 
     # --- hints and troubles ----------------------------------------------------------------------------
 

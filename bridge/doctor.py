@@ -9,19 +9,33 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge import calendars
 from bridge.client import CannotAsk, Client, clock_difference
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.config.values import SourceSettings
 from bridge.domain.house import House
+from bridge.domain.rota import Booked, FromCalendar, roster
 from bridge.metrics import Metrics
 from bridge.mobizon import Mobizon
-from bridge.ports import Balance, ListedMessage, Lost, MessagePage, MessageQuery, NotStored, Refused, Unreachable
+from bridge.ports import (
+    BadCalendar,
+    Balance,
+    ListedMessage,
+    Lost,
+    MessagePage,
+    MessageQuery,
+    NotStored,
+    Refused,
+    Unreachable,
+)
 from bridge.silences import call
+from bridge.texts import on_call
 from storage import current_revision, head_revision, library_advice
 
 TEST_TEXT = "TEST, nothing is broken. sms-bridge doctor"
 _CLOCK_MAY_DIFFER = timedelta(seconds=30)
+_DAY, _WEEK, _BOOKED = timedelta(days=1), timedelta(days=7), timedelta(days=90)
 
 
 class Mark(StrEnum):
@@ -56,6 +70,9 @@ async def examine(config: Config, clock: Clock, url: str) -> AsyncIterator[Findi
     for finding in _database(config.storage.path):
         yield finding
     yield _time_zones(config.house, clock)
+    for rota in config.house.rotas:
+        async for finding in _rota(config, rota, clock):
+            yield finding
     if config.server.public_url is not None:
         yield _public_url(config.server.public_url)
     yield await _bridge(url)
@@ -178,6 +195,30 @@ def _time_zones(house: House, clock: Clock) -> Finding:
     zones = dict.fromkeys([house.time_zone, *(chat.time_zone or house.time_zone for chat in house.chats.values())])
     told = ", ".join(f"{zone.key} (now {clock.now().astimezone(zone):%H:%M})" for zone in zones)
     return Finding(Mark.GOOD, f"time zone{'s' * (len(zones) > 1)}: {told}")
+
+
+async def _rota(config: Config, name: str, clock: Clock) -> AsyncIterator[Finding]:
+    """Whose turn it is, by the config and the calendar as it is now; swaps are the running bridge's."""
+    house, now = config.house, clock.now()
+    rota, booked = house.rotas[name], dict[str, Booked]()
+    if isinstance(rota, FromCalendar):
+        try:
+            content = await calendars.fetch(config.calendars[name])
+            reading = await calendars.read_calendar(content, house.people, rota.zone, now - _DAY, now + _BOOKED)
+        except BadCalendar as bad:
+            yield Finding(Mark.BAD, f"the calendar of rota {name}: {bad}", "until it can be read its last copy stands")
+            return
+        for problem in reading.problems:
+            yield Finding(Mark.NOTE, f"the calendar of rota {name}: {problem}")
+        booked[name] = reading.booked
+    known = roster(house.rotas, booked, house.textable)
+    told = f"rota {name}: {on_call(house, known, name, house.time_zone, now)}"
+    if known.who(name, now) is None:
+        yield Finding(Mark.BAD, told, "pages for it go on to the next of the policy; book somebody, or /oncall take 8h")
+    elif known.gap_ahead(name, now, _WEEK):
+        yield Finding(Mark.NOTE, told, "nobody is on call for a part of the week ahead; /oncall next says when")
+    else:
+        yield Finding(Mark.GOOD, told)
 
 
 def _public_url(url: str) -> Finding:

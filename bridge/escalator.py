@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bridge import links
+from bridge import duty, links
 from bridge.domain import escalation
 from bridge.domain.escalation import CHAT, Policy
 from bridge.domain.house import House
@@ -54,9 +54,10 @@ def begin(
     first = first if first in house.people else None
     route = house.route(incident.route)
     begins = (route.hours.pages_at(now) if route else now) or now
+    not_to = duty.targets_of(tx, house, without, now) if without is not None else frozenset()
     expires_at = begins + route.ttl if route and route.ttl else None
     plan = escalation.plan(
-        policy, incident, begins, rotas=tuple(house.rotas), expires_at=expires_at, first=first, without=without
+        policy, incident, begins, rotas=tuple(house.rotas), expires_at=expires_at, first=first, without=not_to
     )
     rows = links.numbered(plan, tx.numbers(len(plan)))
     tx.add_notifications(rows)
@@ -198,8 +199,8 @@ def _nobody_can_be_called(tx: Transaction, house: House, row: Notification, now:
     rows = in_force(tx, incident)
     if any(other.failures >= _STUCK_AFTER for other in rows if other.id != row.id):
         return
-    waiting = dict.fromkeys(other.target for other in rows if other.state is State.PLANNED and other.target != CHAT)
-    names = ", ".join(house.spoken(name) for name in waiting)
+    waiting = [other for other in rows if other.state is State.PLANNED and other.target != CHAT]
+    names = ", ".join(dict.fromkeys(duty.names(tx, house, waiting, now)))
     ring(tx, house, incident, now, f"no SMS leaves: {row.reason}. Call them yourselves: {names}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from bridge import escalator
-from bridge.calendars import BadCalendar, fetch, read_calendar
+from bridge.calendars import fetch, read_calendar
 from bridge.config import Config
 from bridge.dispatcher import Dispatcher
 from bridge.domain import rota
@@ -24,7 +24,7 @@ from bridge.domain.notification import Notification, State
 from bridge.intake import Intake
 from bridge.metrics import Metrics
 from bridge.outbox import Outbox
-from bridge.ports import Live, Receipt, Store, Submitted, Transaction
+from bridge.ports import BadCalendar, Live, Receipt, Store, Submitted, Transaction
 from bridge.sources import NotJson, parse, read_json
 from storage import open_store
 

@@ -4,12 +4,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge import links
+from bridge import duty, links
 from bridge.clock import Clock
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import BadNumber, parse_phone
+from bridge.domain.rota import Roster
 from bridge.ports import (
     Balance,
     CardKind,
@@ -142,6 +143,11 @@ class Inquiries:
         """Whether a chat shows this incident."""
         cards = await self._store.read(lambda tx: tx.cards_of(CardKind.INCIDENT, incident_id))
         return any(card.place.chat_id == chat_id and card.closed is None for card in cards)
+
+    async def roster(self) -> Roster:
+        """Whose turn it is, now and later."""
+        house = self._house.value
+        return await self._store.read(lambda tx: duty.roster(tx, house))
 
     async def receipt(self, receipt_id: int) -> Receipt | None:
         """A stored webhook and what became of it."""

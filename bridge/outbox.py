@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from bridge import escalator, links, texts, watch
+from bridge import duty, escalator, links, texts, watch
 from bridge.clock import Clock
 from bridge.domain import sms
-from bridge.domain.escalation import CHAT
+from bridge.domain.escalation import CHAT, ROTA
 from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Event, Notification, Priority, Purpose, State
@@ -92,9 +92,14 @@ class Outbox:
         incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
         installation = tx.meta("installation") or ""
         budget = _Budget(tx, house.limits, now)
+        told = duty.told_already(tx, rows) if house.rotas else {}
         claimed, pairs = [], []
         for row in rows:
             ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
+            if ready.is_page and ready.person and told.get((duty.rung_of(row), ready.person), row.id) != row.id:
+                # By their own name and by their rota in one rung: one SMS is enough.
+                reason = f"{house.spoken(ready.person)} is told already"
+                ready = row.becomes(Event.CANCELLED, ended_at=now, reason=reason)
             if ready.state is State.PLANNED and (opens := budget.opens_at(ready)):
                 self._metrics.suppressed.labels("limit").inc()
                 ready = replace(row, due_at=opens, reason="a limit is reached (limits in the config)")
@@ -102,6 +107,7 @@ class Outbox:
                 ready = _leaving(ready, installation, now)
                 budget.reserve(ready)
                 claimed.append(ready)
+                told[duty.rung_of(ready), ready.person or ""] = ready.id
             pairs.append((ready, row))
         kept = tx.save_notifications(pairs)
         mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
@@ -115,7 +121,11 @@ class Outbox:
     ) -> Notification:
         """As `_ready` below; a row that cannot even be thought about must not hold up the others."""
         try:
-            return _ready(row, incident, house, now)
+            whom = duty.whom(tx, house, row, now)
+            ready = _ready(row, incident, house, whom, now)
+            if whom is None and ready.state is State.FAILED:
+                duty.mind_gap(tx, house, duty.roster(tx, house), row.target.removeprefix(ROTA), now)
+            return ready
         except Exception as error:
             log.exception("a notification could not be made ready", extra={"notification": row.id})
             what = f"a mistake of ours ({type(error).__name__}); please report it"
@@ -408,18 +418,23 @@ def _said(row: Notification) -> str:
             return str(row.state)
 
 
-def _ready(row: Notification, incident: Incident | None, house: House, now: datetime) -> Notification:
-    """The row with its person, number and text settled for now; or ended, when it may not or need not go."""
+def _ready(row: Notification, incident: Incident | None, house: House, whom: str | None, now: datetime) -> Notification:
+    """The row with its person, number and text settled for now; or ended, when it may not or need not go.
+
+    `whom` it is for: a person, a number, or nobody when it is for a rota with a gap.
+    """
     if unwanted := _unwanted(row, incident, now):
         event = Event.GAVE_UP if row.incident_id is None else Event.CANCELLED
         return row.becomes(event, ended_at=now, reason=unwanted)
     if row.target == CHAT:
         return row.becomes(Event.SHOWN, ended_at=now)
-    person = house.people.get(row.target)
+    if whom is None:
+        return row.becomes(Event.GAVE_UP, ended_at=now, person=None, reason="nobody is on call")
+    person = house.people.get(whom)
     # A person who left the config is paged no more, though the row may know their number from an earlier attempt.
     number = person.number if person else None if row.resends_itself else row.number
     if number is None:
-        return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{row.target} has no phone in the config any more")
+        return row.becomes(Event.GAVE_UP, ended_at=now, reason=f"{whom} has no phone in the config any more")
     if barred := why_not_textable(number, house.sms.allowed_regions, known=person is not None):
         return row.becomes(Event.GAVE_UP, ended_at=now, reason=barred)
     if _asker_lost_the_right(row, house, person):

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.rota import Booked
 from bridge.domain.silence import Silence
 from bridge.domain.throttle import Spent
 
@@ -207,6 +208,21 @@ class Silencer(Protocol):
     async def fires(self, incident: Incident, fingerprints: Collection[str]) -> bool | Refused | Lost:
         """Whether any of these alerts, or any other with the incident's labels, fires: silenced or not."""
         ...
+
+
+# --- calendars ---------------------------------------------------------------------------------------
+
+
+class BadCalendar(Exception):
+    """The calendar could not be had or understood; one sentence that names no address, title or person in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a calendar says, and what in it somebody should look at."""
+
+    booked: Booked
+    problems: tuple[str, ...] = ()
 
 
 # --- the chat ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from bridge.domain.house import ChatPlace, Role
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification
+from bridge.domain.rota import Override
 from bridge.ports import Place, Question
 
 
@@ -22,7 +23,7 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class SmsRequest:
-    """A typed SMS, as asked for. `to` is a person's name or a number as people write it.
+    """A typed SMS, as asked for. `to` is a person's name, a number as people write it, `oncall`, or `rota NAME`.
 
     `chat` is the chat of the config it was asked in; `place` is where its card goes (None: no card).
     `cause` makes it unique: the same cause never makes a second SMS. `may_ask`: a question may be put
@@ -68,6 +69,28 @@ class Pressed:
     token: str
     chat_id: int
     rung: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwapRequest:
+    """Turns of a rota, changed by hand: `given` to a person from one instant to another, or all swaps cleared (None).
+
+    `cause` makes it unique, as for an SMS; `place` is where it was asked, and needs no news of it.
+    """
+
+    rota: str
+    asker: Asker
+    cause: str
+    given: tuple[str, datetime, datetime] | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """The turns are as asked. `taken` is what was given; `changed`: not by this very request, they had been so."""
+
+    taken: Override | None = None
+    changed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

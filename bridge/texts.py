@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from bridge.domain import sms
 from bridge.domain.alert import Alert
-from bridge.domain.house import SmsRules
+from bridge.domain.house import House, SmsRules
 from bridge.domain.incident import Incident
+from bridge.domain.rota import FOREVER, Roster
 
 _PORT = re.compile(r":\d{1,5}$")
 _ADDRESS = re.compile(r"^[\d.:]+$")
@@ -168,6 +169,22 @@ def hour(at: datetime, today: datetime, zone: ZoneInfo) -> str:
 
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
+
+
+def moment(at: datetime, zone: ZoneInfo) -> str:
+    """A day and hour that people plan by: `Mon 30 Nov 09:00`."""
+    local = at.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b %H:%M}"
+
+
+def on_call(house: House, known: Roster, rota: str, zone: ZoneInfo, now: datetime) -> str:
+    """`On call: Jonas until Mon 30 Nov 09:00, then Aigerim.`; of several rotas it says which."""
+    turn, following = known.stretch(rota, now)
+    which = f" in rota {rota}" if len(house.rotas) > 1 else ""
+    who = f"On call{which}: {house.spoken(turn.person)}" if turn.person else f"Nobody is on call{which}"
+    until = f" until {moment(turn.end, zone)}" if turn.end < FOREVER else ""
+    then = f", then {house.spoken(following.person) or 'nobody'}" if following else ""
+    return f"{who}{until}{then}."
 
 
 def length(span: timedelta) -> str:

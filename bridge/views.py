@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
+from bridge import duty
 from bridge.domain.escalation import CHAT
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
-from bridge.domain.notification import Notification
 from bridge.ports import (
     Card,
     CardKind,
@@ -47,7 +47,7 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
     """An incident with a line for each SMS of its plan."""
     route = house.route(incident.route)
     rows = [row for row in tx.notifications_of([incident.id]) if row.target != CHAT or not row.state.is_final]
-    lines = tuple(RecipientLine(recipient(house, row), row) for row in rows)
+    lines = tuple(map(RecipientLine, duty.names(tx, house, rows, now), rows))
     policy = house.policies.get(incident.policy or "")
     lasts = policy.ack_for if policy else None
     asks_again_at = incident.acknowledged_at + lasts if incident.acknowledged_at and lasts else None
@@ -85,11 +85,3 @@ def sms_view(
         ring=ring,
         problem=row.reason,
     )
-
-
-def recipient(house: House, row: Notification) -> str:
-    """Whom a notification is for, as a group may read it."""
-    person = house.people.get(row.person or row.target)
-    if person:
-        return person.spoken
-    return row.number.masked if row.number else row.target

@@ -45,9 +45,24 @@ def end(tx: Transaction, kind: str, now: datetime, *, subject: str = "") -> None
         tx.wake("reporter")
 
 
-def tell(tx: Transaction, house: House, text: str, now: datetime, *, ring: bool = False) -> None:
-    """Say one plain line in the watch chat."""
-    if place := _watch_place(house):
+def keep(tx: Transaction, house: House, kind: str, text: str, now: datetime, *, subject: str = "") -> None:
+    """Let a trouble be as it is now: begun, put right without another word, or, without a text, ended."""
+    trouble = tx.open_trouble(kind, subject)
+    if not text:
+        end(tx, kind, now, subject=subject)
+    elif trouble is None:
+        begin(tx, house, kind, text, now, subject=subject)
+    elif trouble.text != text:
+        tx.save_trouble(replace(trouble, text=text, seen_at=now))
+        tx.bump_cards(CardKind.TROUBLE, [trouble.id], now)
+        tx.wake("reporter")
+
+
+def tell(
+    tx: Transaction, house: House, text: str, now: datetime, *, ring: bool = False, place: Place | None = None
+) -> None:
+    """Say one plain line in the watch chat, or in another place."""
+    if place := place or _watch_place(house):
         tx.add_card(Card(0, CardKind.NOTE, 0, place, ring=ring, changed_at=now, text=text))
         tx.wake("reporter")
 

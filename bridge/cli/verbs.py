@@ -164,7 +164,7 @@ def check_config(config: ConfigFile, output: Answer = Output.TEXT) -> None:
     loaded = asking.load(config)
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(describe(loaded, config))
+    typer.echo(describe(loaded, config, SystemClock().now()))
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """From the file's tables to a Config: each section read by one function, then held against the others."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -31,10 +31,11 @@ from bridge.domain.hours import Hours, RouteHours, TimeInterval
 from bridge.domain.house import ChatPlace, House, Person, Role, SmsRules, SourceRules, Watch
 from bridge.domain.incident import MOST_ROUNDS
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
-from bridge.domain.rota import FromCalendar, Rota, Unit
+from bridge.domain.rota import FOREVER, FromCalendar, Rota, Unit, roster
 from bridge.domain.routing import Route
 from bridge.domain.secret import Secret
 from bridge.domain.throttle import Limits, Window
+from bridge.texts import moment
 
 _LARGEST_FILE = 1024 * 1024
 _READABLE_BY_ALL = 0o004
@@ -71,13 +72,24 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     return replace(config, warnings=tuple(findings.warnings))
 
 
-def describe(config: Config, path: Path) -> str:
-    """The line for a good config, and what to do next."""
+def describe(config: Config, path: Path, now: datetime) -> str:
+    """The line for a good config, and what to do next. Who is on call it says by the config alone."""
     people, routes = len(config.house.people), len(config.house.routes)
-    return (
-        f"{path}: good. {people} {'person' if people == 1 else 'people'}, {routes} route{'s' * (routes != 1)}. "
-        f"Next: sms-bridge doctor --config {path}"
-    )
+    told = [f"{people} {'person' if people == 1 else 'people'}", *_on_call(config.house, now)]
+    told.append(f"{routes} route{'s' * (routes != 1)}")
+    return f"{path}: good. {', '.join(told)}. Next: sms-bridge doctor --config {path}"
+
+
+def _on_call(house: House, now: datetime) -> Iterator[str]:
+    known = roster(house.rotas, {}, house.textable)
+    for name, rota in house.rotas.items():
+        which = f"on call now{f' in rota {name}' if len(house.rotas) > 1 else ''}"
+        if isinstance(rota, FromCalendar):
+            yield f"{which}: as its calendar says"
+            continue
+        turn, _ = known.stretch(name, now)
+        until = f" until {moment(turn.end, house.time_zone)}" if turn.end < FOREVER else ""
+        yield f"{which}: {turn.person}{until}"
 
 
 def _read_file(path: Path, findings: Findings) -> tuple[str | None, bool]:

@@ -73,13 +73,14 @@ def plan(
     rotas: Collection[str] = (),
     expires_at: datetime | None = None,
     first: str | None = None,
-    without: str | None = None,
+    without: Collection[str] = (),
 ) -> list[Notification]:
     """Every SMS this policy may cause from now on, in order; the rows carry no number (id 0) and no text yet.
 
     `first` is told alone before all others, and has the first rung's wait to answer: who had it last time.
-    `without` gave it back: rungs that are only for them are left out of the first climb. Rounds are counted on
-    from `incident.first_round`. A chat in the very first rung is the card itself, which rings when it opens.
+    `without` are the targets of who gave it back: rungs that are only for them are left out of the first climb.
+    Rounds are counted on from `incident.first_round`. A chat in the very first rung is the card itself, which
+    rings when it opens.
     """
     rows: list[Notification] = []
     due_at = now + policy.delay
@@ -109,8 +110,8 @@ def plan(
     for climb in range(policy.repeat + 1):
         for number, step in enumerate(policy.steps, start=1):
             targets = step.targets(rotas)
-            if climb == 0 and without is not None:
-                targets = tuple(target for target in targets if target != without)
+            if climb == 0 and without:
+                targets = tuple(target for target in targets if target not in without)
                 if not any(target != CHAT for target in targets) and not rows and len(policy.steps) > 1:
                     continue
             for target in targets:

@@ -124,6 +124,21 @@ class House:
         person = self.people.get(name or "")
         return person.spoken if person else name or ""
 
+    @property
+    def textable(self) -> list[str]:
+        """The people who have a phone: only they can have a turn."""
+        return [name for name, person in self.people.items() if person.number is not None]
+
+    def rota_called(self, written: str) -> str | None:
+        """The rota of this name, in any case."""
+        return next((name for name in self.rotas if name.casefold() == written.casefold()), None)
+
+    def rota_meant(self, chat: ChatPlace | None) -> str | None:
+        """The rota that is meant where none is named: the chat's, else the only one."""
+        if chat is not None and chat.rota in self.rotas:
+            return chat.rota
+        return next(iter(self.rotas)) if len(self.rotas) == 1 else None
+
     def moved(self, ids: Mapping[int, int]) -> "House":
         """The same house with its chats under the ids that they have now, by the ids that they had."""
         return replace(self, chats={name: replace(c, id=ids.get(c.id, c.id)) for name, c in self.chats.items()})

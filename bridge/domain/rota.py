@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -45,9 +45,14 @@ class Override:
         return self.start <= instant < self.end
 
 
-def clear(overrides: Iterable[Override], rota: str, now: datetime) -> tuple[Override, ...]:
-    """The rota as planned from now on: what runs ends now, what has not begun is gone, the past stays as it was."""
-    others = [(override, override.rota == rota and override.end > now) for override in overrides]
+def clear(overrides: Iterable[Override], rota: str, now: datetime, *, by: str | None = None) -> tuple[Override, ...]:
+    """The rota as planned from now on: what runs ends now, what has not begun is gone, the past stays as it was.
+
+    `by` bounds it to what that person said.
+    """
+    others = [
+        (override, override.rota == rota and override.end > now and by in (None, override.by)) for override in overrides
+    ]
     return tuple(
         replace(override, end=now) if ahead else override
         for override, ahead in others
@@ -185,7 +190,10 @@ class Booked:
         )
 
 
-_EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_MOST_ALIKE = 100  # turns in a row of one person: who has it for so long has it for good
+FOREVER = datetime.max.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_EVER = LONG_AGO, FOREVER
 
 
 class OnCall(Protocol):
@@ -220,13 +228,13 @@ class Roster:
         """Who has it, since when and until when. The same answer at every instant of the turn."""
         turn, laid_over = self._piece(rota, now)
         start, end, last = turn.start, turn.end, laid_over
-        while end < _EVER[1]:
+        while end < FOREVER:
             after, is_laid_over = self._piece(rota, end)
             if not _goes_on(turn, last, after, is_laid_over):
                 break
             end, last = after.end, is_laid_over
         last = laid_over
-        while start > _EVER[0]:
+        while start > LONG_AGO:
             before, is_laid_over = self._piece(rota, start - _MOMENT)
             if not _goes_on(turn, last, before, is_laid_over):
                 break
@@ -237,9 +245,21 @@ class Roster:
         """The turn of now and all that follow, without end unless the timetable has one."""
         turn = self.turn(rota, now)
         yield turn
-        while turn.end < _EVER[1]:
+        while turn.end < FOREVER:
             turn = self.turn(rota, turn.end)
             yield turn
+
+    def stretch(self, rota: str, now: datetime) -> tuple[Turn, Turn | None]:
+        """Who has it until somebody else gets it, or nobody; and that turn, where one is known."""
+        known_until = self.rotas[rota].known_until
+        coming = self.turns(rota, now)
+        turn = next(coming)
+        for following in islice(coming, _MOST_ALIKE):
+            if known_until and following.start >= known_until:
+                return replace(turn, end=following.start), None
+            if following.person != turn.person:
+                return replace(turn, end=following.start), following
+        return replace(turn, end=FOREVER), None
 
     def next_turns(self, rota: str, now: datetime, count: int) -> tuple[Turn, ...]:
         """The next so many turns after the one of now, gaps between them included."""

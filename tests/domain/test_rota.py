@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.rota import Booked, FromCalendar, Override, Roster, Rota, Turn, Unit, clear, roster
+from bridge.domain.rota import FOREVER, Booked, FromCalendar, Override, Roster, Rota, Turn, Unit, clear, roster
 
 BERLIN, NEW_YORK, ALMATY = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York"), ZoneInfo("Asia/Almaty")
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
@@ -300,6 +300,28 @@ def test_clearing_ends_what_runs_and_forgets_what_is_to_come() -> None:
     assert house(*left).who("primary", now) == A
     assert house(*left).who("primary", now - timedelta.resolution) == D
     assert clear((replace(runs, start=now),), "primary", now) == ()
+
+
+def test_clearing_may_be_bounded_to_what_one_person_said() -> None:
+    mine = given_to(D, "2026-11-24T00:00", "2026-11-26T00:00")
+    theirs = replace(mine, by=J)
+    now = utc("2026-11-25T00:00")
+    assert clear((mine, theirs), "primary", now, by=mine.by) == (replace(mine, end=now), theirs)
+
+
+def test_a_stretch_lasts_until_somebody_else_has_it() -> None:
+    alone = Rota((A,), date(2026, 11, 23), time(9), zone=BERLIN)
+    week = utc("2026-11-25T00:00")
+    assert house(rota=alone).stretch("primary", week) == (Turn(A, utc("2026-11-23T08:00"), FOREVER), None)
+
+    swapped = house(given_to(D, "2026-12-10T00:00", "2026-12-11T00:00"), rota=alone)
+    turn, following = swapped.stretch("primary", week)
+    assert (turn.person, turn.end) == (A, utc("2026-12-10T00:00"))
+    assert following is not None and following.person == D
+
+    known_until = utc("2026-12-01T00:00")
+    booked = Booked((Turn(A, week, known_until),), week, known_until)
+    assert house(rota=booked).stretch("primary", week) == (Turn(A, week, known_until), None)
 
 
 def test_an_override_that_ends_before_it_starts_cannot_be() -> None:

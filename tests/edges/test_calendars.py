@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from bridge.calendars import BadCalendar, Reading, fetch, read_calendar, work_out
+from bridge.calendars import fetch, read_calendar, work_out
 from bridge.config import CalendarSettings
 from bridge.domain.rota import Rota, Unit
 from bridge.domain.secret import Secret
+from bridge.ports import BadCalendar, Reading
 
 BERLIN = ZoneInfo("Europe/Berlin")
 PEOPLE = {"aigerim", "jonas", "dana", "dana-2"}

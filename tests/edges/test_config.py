@@ -22,6 +22,7 @@ from bridge.domain.rota import FromCalendar, Rota, Unit
 from bridge.domain.routing import Matcher
 from bridge.domain.secret import Secret
 from bridge.domain.throttle import Window
+from tests.fakes import START
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
@@ -122,9 +123,16 @@ def test_a_good_file_becomes_a_house(folder: Folder) -> None:
 
 
 def test_a_good_file_is_told_in_one_line(folder: Folder) -> None:
-    assert describe(folder.load(), Path("config.yaml")) == (
+    assert describe(folder.load(), Path("config.yaml"), START) == (
         "config.yaml: good. 3 people, 2 routes. Next: sms-bridge doctor --config config.yaml"
     )
+
+
+def test_a_good_file_says_who_is_on_call_as_far_as_it_knows(folder: Folder) -> None:
+    folder.secret("oncall.ics", "")
+    text = GOOD + "rotas: {primary: {people: [jonas, aigerim], since: 2026-11-16}, night: {calendar: oncall.ics}}\n"
+    told = "3 people, on call now in rota primary: jonas until Mon 23 Nov 09:00, on call now in rota night: as its"
+    assert told in describe(folder.load(text), Path("config.yaml"), START)
 
 
 def test_no_scalar_is_typed_before_its_time(folder: Folder) -> None:

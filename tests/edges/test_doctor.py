@@ -13,11 +13,12 @@ import pytest
 
 from bot.checkup import check_telegram
 from bridge.clock import SystemClock
-from bridge.config import Config, TelegramSettings, load_config
+from bridge.config import CalendarSettings, Config, TelegramSettings, load_config
 from bridge.demo.mobizon import SimulatedMobizon
 from bridge.demo.telegram import BOT_TOKEN, SimulatedTelegram
 from bridge.doctor import Finding, Mark, examine
 from bridge.domain.house import ChatPlace, House, Person
+from bridge.domain.rota import FromCalendar
 from bridge.domain.secret import Secret
 from storage import head_revision
 from tests.edges.cli_scene import a_config, a_terminal
@@ -125,6 +126,31 @@ async def test_a_machine_before_its_first_run_is_well(alone: Config) -> None:
     assert about(findings, "database").what.endswith("not there yet, the first run makes it")
     assert about(findings, "bridge: not running").mark is Mark.NOTE
     assert about(findings, "Telegram: not set up").mark is Mark.NOTE
+
+
+_TURNS = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//nobody//EN\r\n{}END:VCALENDAR\r\n"
+_TURN = "BEGIN:VEVENT\r\nUID:1\r\nSUMMARY:{}\r\nDTSTART:20261101T000000Z\r\nDTEND:{}\r\nEND:VEVENT\r\n"
+
+
+@pytest.mark.parametrize(
+    ("calendar", "mark", "told"),
+    [
+        (_TURNS.format(_TURN.format("Jonas", "20301101T000000Z")), Mark.GOOD, "rota night: On call: Jonas until"),
+        (_TURNS.format(_TURN.format("Jonas", "20261122T000000Z")), Mark.NOTE, "rota night: On call: Jonas until"),
+        (_TURNS.format(""), Mark.BAD, "rota night: Nobody is on call."),
+        ("nonsense", Mark.BAD, "the calendar of rota night: not iCalendar"),
+    ],
+)
+async def test_calendars_are_read_and_say_whose_turn_it_is(
+    alone: Config, tmp_path: Path, calendar: str, mark: Mark, told: str
+) -> None:
+    file = tmp_path / "turns.ics"
+    file.write_text(calendar)
+    house = replace(alone.house, rotas={"night": FromCalendar(alone.house.time_zone)})
+    config = replace(alone, house=house, calendars={"night": CalendarSettings(path=file)})
+    findings = await found(config, FakeClock())
+    finding = next(one for one in findings if "rota night" in one.what)
+    assert (finding.mark, finding.what.startswith(told)) == (mark, True)
 
 
 @pytest.mark.parametrize(

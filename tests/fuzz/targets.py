@@ -254,7 +254,7 @@ def config(data: bytes) -> None:
             assert all(len(problem) < 1500 for problem in error.problems)
             return
     assert isinstance(understood.house, House)
-    assert describe(understood, file)
+    assert describe(understood, file, START)
 
 
 # --- numbers and credentials

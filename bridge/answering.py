@@ -40,6 +40,7 @@ def acknowledge(
     tx.cancel_planned([taken.id], f"{who} has it", now)
     tx.drop_timer(escalator.NOBODY, str(taken.id))
     policy = escalator.policy_of(house, taken)
+    tx.drop_timer(escalator.ACK_OVER, str(taken.id))
     if policy and policy.ack_for:
         tx.set_timer(Timer(escalator.ACK_OVER, str(taken.id), now + policy.ack_for))
     if policy and policy.taken_sms:
@@ -73,8 +74,11 @@ def pass_on(tx: Transaction, house: House, incident: Incident, by: str, via: str
     """The next rung is called now."""
     if incident.state is not IncidentState.TRIGGERED:
         return Denied(_settled(house, incident))
-    moves = escalation.hasten(escalator.in_force(tx, incident), now)
+    rows = escalator.in_force(tx, incident)
+    moves = escalation.hasten(rows, now)
     if not moves:
+        if escalation.in_flight(rows):  # the next is being called already
+            return Answered(incident, changed=False)
         return Denied(f"Nobody else is in the plan of #{incident.id}.")
     tx.save_notifications(moves)
     _note(tx, incident, " ".join(filter(None, ("passed on", via))), by, now)
@@ -86,7 +90,7 @@ def hand_back(tx: Transaction, house: House, incident: Incident, by: str, via: s
     """Who has it gives it back: a new plan begins now, with somebody else first."""
     if incident.state is not IncidentState.ACKNOWLEDGED:
         return Denied(_settled(house, incident))
-    again = incident.trigger_again()
+    again = replace(incident.trigger_again(), acknowledged_by=None, acknowledged_at=None, acknowledged_via="")
     tx.save_incidents([again])
     tx.drop_timer(escalator.ACK_OVER, str(incident.id))
     escalator.begin(tx, house, again, now, without=incident.acknowledged_by)
@@ -101,9 +105,10 @@ def acknowledgement_over(tx: Transaction, house: House, incident_id: int, now: d
     if incident is None or incident.state is not IncidentState.ACKNOWLEDGED or incident.acknowledged_at is None:
         return
     policy = escalator.policy_of(house, incident)
-    if policy is None or policy.ack_for is None:
+    if policy is not None and policy.ack_for is None:
         return
-    if (due := incident.acknowledged_at + policy.ack_for) > now:  # somebody took it over meanwhile
+    due = incident.acknowledged_at + policy.ack_for if policy and policy.ack_for else now
+    if due > now:  # the config lets it last longer by now
         tx.set_timer(Timer(escalator.ACK_OVER, str(incident_id), due))
         return
     again = incident.trigger_again()

@@ -141,7 +141,8 @@ async def test_a_page_too_old_for_its_route_is_not_sent(tmp_path: Path) -> None:
         await world.mobizon.start()
         await world.advance(minutes=10)
         assert world.mobizon.sent == []
-        assert "too old" in world.card.text
+        assert "too old" in world.ops.cards[0].text
+        assert "NOBODY HAS IT" in world.card.text
 
 
 async def test_alerts_the_sender_left_out_keep_an_incident_open(world: World) -> None:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from aiogram.types import CallbackQuery, Message
 
+from bot import silence_buttons
 from bot.access import Known, who
-from bot.cards import answered, clip
+from bot.cards import answered, clip, refused
 from bot.voice import Words
-from bridge.dispatcher import Accepted, Asker, Denied, Dispatcher
+from bridge.dispatcher import Accepted, Asker, Denied, Dispatcher, Pressed
 from bridge.domain.house import House, Person
 from bridge.ports import Live
 
 log = logging.getLogger(__name__)
 
-_PRESS = re.compile(r"([qli]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([ynaprh])", re.ASCII)
+_PRESS = re.compile(r"([qli]):(\d{1,15}):([A-Za-z0-9_-]{1,43}):([ynaprh14u])(?:(\d{1,6})\.(\d{1,4}))?", re.ASCII)
 _LONGEST_TOAST = 200
 
 
@@ -26,11 +27,11 @@ class Buttons:
     dispatcher: Dispatcher
     house: Live[House]
 
-    async def hear(self, press: CallbackQuery) -> Words:
+    async def hear(self, press: CallbackQuery, cause: str) -> Words:
         """Do what was pressed; the toast to show."""
-        return [press.answer(clip(await self._heard(press), _LONGEST_TOAST))]
+        return [press.answer(clip(await self._heard(press, cause), _LONGEST_TOAST))]
 
-    async def _heard(self, press: CallbackQuery) -> str:
+    async def _heard(self, press: CallbackQuery, cause: str) -> str:
         found = _PRESS.fullmatch(press.data or "")
         if found is None or press.message is None:
             return "This button is no longer in use."
@@ -39,11 +40,12 @@ class Buttons:
         speaker = who(press.from_user, message.chat, topic, self.house.value)
         if not isinstance(speaker, Known):
             return f"Not for you: nobody in people has telegram_id: {press.from_user.id}"
-        kind, number, token, answer = found.groups()
+        kind, number, token, answer, round_, step = found.groups()
         if kind == "l":
             return await self._settle_lost(int(number), token, press.from_user.id, message.chat.id, again=answer == "y")
         if kind == "i":
-            return await self._answer(int(number), token, speaker.person, answer)
+            pressed = Pressed(token, message.chat.id, (int(round_), int(step)) if round_ else None)
+            return await self._answer(int(number), pressed, speaker.person, answer, cause)
         said = await self.dispatcher.answer_question(
             int(number), token, press.from_user.id, message.chat.id, send=answer == "y"
         )
@@ -55,9 +57,11 @@ class Buttons:
             case None:
                 return "Not sent."
 
-    async def _answer(self, number: int, token: str, person: Person, verb: str) -> str:
+    async def _answer(self, number: int, pressed: Pressed, person: Person, verb: str, cause: str) -> str:
         """A press under an incident's card."""
         asker = Asker(person.name, person.role, person.telegram_id)
+        if verb in silence_buttons.VERBS:
+            return await silence_buttons.answer(self.dispatcher, number, asker, verb, pressed, cause)
         verbs = {
             "a": self.dispatcher.acknowledge,
             "p": self.dispatcher.pass_on,
@@ -66,9 +70,9 @@ class Buttons:
         }
         if verb not in verbs:
             return "This button is no longer in use."
-        said = await verbs[verb](number, asker, token=token)
+        said = await verbs[verb](number, asker, pressed=pressed, cause=cause)
         if isinstance(said, Denied):
-            return said.reason
+            return refused(said, person)
         return answered(said, person.name, self.house.value)
 
     async def _settle_lost(self, number: int, token: str, telegram_id: int, chat_id: int, *, again: bool) -> str:

@@ -12,9 +12,11 @@ from typing import assert_never
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from bridge.domain.house import House
+from bot import silence_buttons
+from bridge.domain.escalation import CHAT, has_begun, in_flight, next_rung, rung_of, why_hopeless
+from bridge.domain.house import House, Person
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Notification, State, lost_token
+from bridge.domain.notification import Notification, Purpose, State, lost_token
 from bridge.domain.phone import PhoneNumber, region_name
 from bridge.domain.retry import LOOKS
 from bridge.ports import (
@@ -29,16 +31,26 @@ from bridge.ports import (
     TroubleView,
     View,
 )
-from bridge.requests import Answered
-from bridge.texts import length
+from bridge.requests import Answered, Denied
+from bridge.texts import length, ordinal
 
 LONGEST = 4096
 """UTF-16 units in one message: Telegram refuses the whole of a longer one."""
 
 _FACT_LENGTH = 600
+_NAME_LENGTH = 60
+_LINE_LENGTH = 300
+_TITLE_IN_LIST = 80
 _PLACES_SHOWN = 6
 _LINES_SHOWN = 30
+_TOLD_SHOWN = 10
+_TOLD_LENGTH = 150
+_LISTED = 20
+_SMS_NAMED = 2  # of those to one person, the latest
+_STAGES_NAMED = 2  # of what comes after the next rung
 _LONGEST_URL = 1500
+_CARD_ABOVE_TIMELINE = 2500
+_ENTRIES_SHOWN = 60
 
 _MARKS = {
     State.PLANNED: "→",
@@ -96,13 +108,22 @@ def render(view: View) -> Rendered:
 
 
 def with_timeline(view: IncidentView | SmsView, timeline: Iterable[TimelineEntry]) -> Rendered:
-    """The card, and below it what happened when."""
+    """The card, and below it what happened when: where that is too much, the latest of it."""
     card = render(view)
+    shown = clip(card.text, _CARD_ABOVE_TIMELINE)
+    entries = list(timeline)
     told = [
-        f"{stamp(entry.at, view.zone, view.now, seconds=True)}  {entry.what}{f', {entry.who}' if entry.who else ''}"
-        for entry in timeline
+        clip(f"{stamp(at, view.zone, view.now, seconds=True)}  {what}{f', {who}' if who else ''}", _LINE_LENGTH)
+        for at, what, who in ((entry.at, entry.what, entry.who) for entry in entries[-_ENTRIES_SHOWN:])
     ]
-    return Rendered(clip("\n".join((card.text, *(["", *told] if told else [])))), card.buttons)
+    text = shown
+    while told:
+        left_out = [f"… {len(entries) - len(told)} earlier"] if len(told) < len(entries) else []
+        text = "\n".join((shown, "", *left_out, *told))
+        if _units(text) <= LONGEST:
+            break
+        del told[0]
+    return Rendered(text, card.buttons)
 
 
 def history_line(n: Notification, zone: ZoneInfo, now: datetime, *, whole: bool) -> str:
@@ -117,6 +138,13 @@ def history_line(n: Notification, zone: ZoneInfo, now: datetime, *, whole: bool)
 def question_data(question: Question, *, send: bool) -> str:
     """What the button of a question sends back: `q:ID:TOKEN:y`, within Telegram's 64 bytes."""
     return f"q:{question.id}:{question.token}:{'y' if send else 'n'}"
+
+
+def refused(denied: Denied, person: Person) -> str:
+    """Why not, in a sentence; where it is for the role, with id and role of whoever asked."""
+    reason = spoken(denied.reason).removesuffix(".") + "."
+    who = f" You are {person.spoken}, id {person.telegram_id}, {person.role.name.lower()}." if denied.forbidden else ""
+    return reason + who
 
 
 def spoken(name: str) -> str:
@@ -134,6 +162,11 @@ def stamp(at: datetime, zone: ZoneInfo, now: datetime, *, seconds: bool = False)
     return words if local.date() == now.astimezone(zone).date() else f"{local:%a} {local.day} {local:%b} {words}"
 
 
+def _units(text: str) -> int:
+    """How long Telegram finds it."""
+    return len(text.encode("utf-16-le", "replace")) // 2
+
+
 def clip(text: str, longest: int = LONGEST) -> str:
     """The text, or its beginning and a mark where Telegram would refuse the whole."""
     units = text.encode("utf-16-le", "replace")
@@ -147,28 +180,46 @@ def clip(text: str, longest: int = LONGEST) -> str:
 
 def _incident(view: IncidentView) -> Rendered:
     incident = view.incident
-    body = [_incident_head(view)]
+    top = [_incident_head(view)]
     if incident.test:
-        body.append("TEST, nothing is broken.")
+        top.append("TEST, nothing is broken.")
     if incident.fact:
-        body.append(clip(incident.fact, _FACT_LENGTH))
-    body += filter(None, (_counted(incident), incident.note))
+        top.append(clip(incident.fact, _FACT_LENGTH))
+    if incident.asked_by:
+        top.append(f"opened by {spoken(incident.asked_by)}")
+    top += filter(None, (_counted(incident), clip(incident.note, _FACT_LENGTH)))
+    top += silence_buttons.told(view, lambda at: stamp(at, view.zone, view.now))
     match incident.state:
         case IncidentState.TRIGGERED:
-            body += _who_hears(view)
+            text = _fitted(top, _who_hears(view), _what_next(view))
         case IncidentState.ACKNOWLEDGED:
-            body += _who_has_it(view)
+            text = _fitted([*top, _who_has_it(view)], [*_on_their_way(view), *_who_heard(view)], _told(view, _TAKEN))
         case IncidentState.RESOLVED:
-            body += _how_it_ended(view)
+            text = _fitted([*top, *_how_it_ended(view)], [], _told(view, _OVER))
         case _:
             assert_never(incident.state)
     links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
-    rows = (_answers(incident), tuple(button for button in links if button))
-    return Rendered(clip("\n".join(body)), tuple(row for row in rows if row))
+    quiet = tuple(Button(label, data=incident_data(incident, verb)) for label, verb in silence_buttons.buttons(view))
+    rows = (_answers(view), quiet, tuple(button for button in links if button))
+    return Rendered(text, tuple(row for row in rows if row))
+
+
+def incident_list(views: Sequence[IncidentView]) -> str:
+    """Open incidents, a line each."""
+    lines = [
+        " · ".join((_incident_head(view, _TITLE_IN_LIST), *(" ".join(stage.split()) for stage in _what_next(view)[:1])))
+        for view in views[:_LISTED]
+    ]
+    if len(views) > _LISTED:
+        lines.append(f"… and {len(views) - _LISTED} more")
+    return "\n".join(lines) or "Nothing is open."
 
 
 def incident_data(incident: Incident, verb: str) -> str:
-    """What a button under an incident sends back: `i:ID:TOKEN:VERB`, within Telegram's 64 bytes."""
+    """What a button under an incident sends back: `i:ID:TOKEN:VERB`, within Telegram's 64 bytes.
+
+    *Pass on* names the rung that it calls (`p3.2`), so that two presses at once call one.
+    """
     return f"i:{incident.id}:{incident.token}:{verb}"
 
 
@@ -188,67 +239,76 @@ def answered(said: Answered, by: str, house: House) -> str:
             assert_never(incident.state)
 
 
-def _answers(incident: Incident) -> tuple[Button, ...]:
+def _answers(view: IncidentView) -> tuple[Button, ...]:
     """What may be answered to it as it stands; nothing where no policy calls anybody, nor to what is over."""
-    verbs: tuple[tuple[str, str], ...]
+    incident = view.incident
+    verbs: list[tuple[str, str]]
     match incident.state:
         case IncidentState.TRIGGERED:
-            verbs = (("Acknowledge", "a"), ("Pass on", "p"))
+            verbs = [("Acknowledge", "a")]
+            if upcoming := next_rung(line.notification for line in _in_force(view)):
+                verbs.append(("Pass on", "p{}.{}".format(*upcoming)))
         case IncidentState.ACKNOWLEDGED:
-            verbs = (("Resolve", "r"), ("Hand back", "h"))
+            verbs = [("Resolve", "r"), ("Hand back", "h")]
         case IncidentState.RESOLVED:
-            verbs = ()
+            verbs = []
         case _:
             assert_never(incident.state)
     return tuple(Button(label, data=incident_data(incident, verb)) for label, verb in verbs if incident.policy)
 
 
 def _ring(view: RingView) -> Rendered:
-    """A new message about an incident; without a reason it says who was called in vain."""
+    """A new message about an incident; without a reason it says who was called in vain, until somebody has it."""
     about, incident = view.about, view.about.incident
-    name = " ".join((incident.title or "an alert without a name", *incident.places[:1]))
-    buttons = (answers[:1],) if (answers := _answers(incident)) else ()
+    name = clip(" ".join((incident.title or "an alert without a name", *incident.places[:1])), _FACT_LENGTH)
+    if incident.state is not IncidentState.TRIGGERED:
+        return Rendered(_incident_head(about))
+    buttons = (answers[:1],) if (answers := _answers(about)) else ()
     if view.why:
         return Rendered(clip(f"{_COLOURS[incident.state]} #{incident.id} {name}\n{view.why}"), buttons)
-    lasted = length(incident.lasted(about.now))
-    body = (f"🆘 #{incident.id} NOBODY HAS IT · {name} · {lasted}", *_tried(about), _WHOEVER)
-    return Rendered(clip("\n".join(body)), buttons)
+    head = f"🆘 #{incident.id} NOBODY HAS IT · {name} · {length(incident.lasted(about.now))}"
+    return Rendered(_fitted([head, *_how_often(about)], _tried(about), [_WHOEVER]), buttons)
 
 
 _WHOEVER = "Everyone here: whoever reads this first, take it."
 
 
+def _how_often(view: IncidentView) -> list[str]:
+    called = {line.notification.round for line in _in_force(view) if has_begun(line.notification)}
+    often = {0: "Nobody could be called.", 1: "Called once.", 2: "Called twice."}
+    return [often.get(len(called), f"Called {len(called)} times.")]
+
+
 def _tried(view: IncidentView) -> list[str]:
     """Who was called, and what became of it: a line for each."""
-    calls: dict[str, list[Notification]] = {}
-    for line in view.lines:
-        n = line.notification
-        if n.is_page and n.state not in (State.PLANNED, State.CANCELLED):
-            calls.setdefault(spoken(line.name), []).append(n)
     told = []
-    for name, rows in calls.items():
-        arrived = [stamp(n.ended_at, view.zone, view.now) for n in rows if n.state is State.DELIVERED and n.ended_at]
+    for name, rows in _by_name(line for line in _in_force(view) if has_begun(line.notification)).items():
+        arrived = [row.ended_at for row in rows if row.state is State.DELIVERED and row.ended_at]
         if arrived:
-            told.append(f"{name}: on the handset {' and '.join(arrived)}, no answer")
+            times = " and ".join(stamp(at, view.zone, view.now) for at in arrived[-_SMS_NAMED:])
+            told.append(f"{name}: on the handset {times}, no answer")
         else:
-            told.append(f"{name}: {_became(rows[-1], view.zone, view.now)}")
+            told.append(f"{name}: never on the handset; {_became(rows[-1], view.zone, view.now)}")
     return told
 
 
-def _incident_head(view: IncidentView) -> str:
+def _incident_head(view: IncidentView, longest: int = _FACT_LENGTH) -> str:
     incident = view.incident
     where = list(incident.places[:_PLACES_SHOWN])
     if len(incident.places) > _PLACES_SHOWN:
         where.append(f"+{len(incident.places) - _PLACES_SHOWN}")
     test = "TEST " if incident.test else ""
-    title = clip(" ".join((incident.title or "an alert without a name", *where)), _FACT_LENGTH)
+    title = clip(" ".join((incident.title or "an alert without a name", *where)), longest)
     head = f"{_COLOURS[incident.state]} {test}#{incident.id} {title}"
     if not incident.is_open:
         return f"{head} · over after {length(incident.lasted(view.now))}"
     if incident.state is IncidentState.ACKNOWLEDGED:
-        return f"{head} · {view.holder} has it"
-    severity = f" · {incident.severity}" if incident.severity else ""
-    return f"{head}{severity} · since {stamp(incident.started_at, view.zone, view.now)}"
+        return f"{head} · {clip(view.holder, _NAME_LENGTH)} has it"
+    parts = [head, clip(incident.severity, _NAME_LENGTH), f"since {stamp(incident.started_at, view.zone, view.now)}"]
+    if incident.outbreaks > 1:
+        parts.append(f"{ordinal(incident.outbreaks)} time")
+    parts.append(_progress(view))
+    return " · ".join(filter(None, parts))
 
 
 def _counted(incident: Incident) -> str:
@@ -261,68 +321,205 @@ def _counted(incident: Incident) -> str:
     return ", ".join(parts)
 
 
+# --- who is called, and who is next
+
+
+def _in_force(view: IncidentView) -> list[RecipientLine]:
+    """The climb under way: pages alone, those of plans before it left out."""
+    lines = (line for line in view.lines if line.notification.is_page)
+    return [line for line in lines if line.notification.round >= view.incident.first_round]
+
+
+def _by_name(lines: Iterable[RecipientLine]) -> dict[str, list[Notification]]:
+    """The SMS to each, in the order of the plan."""
+    found: dict[str, list[Notification]] = {}
+    for line in lines:
+        found.setdefault(clip(_whom(line), _NAME_LENGTH), []).append(line.notification)
+    return found
+
+
+def _whom(line: RecipientLine) -> str:
+    return "this chat" if line.notification.target == CHAT else line.name
+
+
+def _progress(view: IncidentView) -> str:
+    """How far the plan is, once it is beyond its first rung."""
+    rows = [line.notification for line in _in_force(view)]
+    climbed = any(has_begun(row) and rung_of(row) > min(map(rung_of, rows)) for row in rows)
+    if view.incident.rings:
+        return "nobody has it"
+    if not climbed:
+        return ""
+    return "calling the next" if in_flight(rows) else "everybody was called"
+
+
 def _who_hears(view: IncidentView) -> list[str]:
-    begun = [line for line in view.lines if not _is_ahead(line.notification, view.now)]
-    shown = [
-        f"{'•' if not line.notification.state.is_final else _MARKS[line.notification.state]} {spoken(line.name)}  "
-        f"{_became(line.notification, view.zone, view.now)}"
-        for line in begun[:_LINES_SHOWN]
+    lines = [line for line in _in_force(view) if not _is_ahead(line.notification, view.now)]
+    last = max((rung_of(line.notification) for line in lines if has_begun(line.notification)), default=(0, 0))
+    return [
+        f"{_mark(rows, last, view.now)} {name}  {_history(rows, last, view)}" for name, rows in _by_name(lines).items()
     ]
-    if len(begun) > _LINES_SHOWN:
-        shown.append(f"… and {len(begun) - _LINES_SHOWN} more")
+
+
+def _mark(rows: Sequence[Notification], last: tuple[int, int], now: datetime) -> str:
+    """One sign for all SMS to one person: what arrived counts most, then what did not."""
+    states = {row.state for row in rows}
+    if State.DELIVERED in states:
+        return _MARKS[State.DELIVERED]
+    if states & {State.UNDELIVERED, State.FAILED} or any(_moved_on(row, last, now) for row in rows):
+        return _MARKS[State.FAILED]
+    return _MARKS[State.CANCELLED] if states == {State.CANCELLED} else "•"
+
+
+def _history(rows: Sequence[Notification], last: tuple[int, int], view: IncidentView) -> str:
+    """What became of the SMS to one person: the latest ones, and which they are."""
+    told = []
+    for number, row in enumerate(rows, start=1):
+        became = _became(row, view.zone, view.now)
+        match _moved_on(row, last, view.now):
+            case "late" if row.deliver_within:
+                became += f", not on the handset in {length(row.deliver_within)}: moved on"
+            case "moderated":
+                became += ": moved on"
+        told.append(f"{ordinal(number)} SMS {became}" if number > 1 else became)
+    return "; ".join(told[-_SMS_NAMED:])
+
+
+def _moved_on(row: Notification, last: tuple[int, int], now: datetime) -> str:
+    """Why the plan did not wait for this one, if it did not."""
+    return why_hopeless([row], now) if row.state is State.SUBMITTED and rung_of(row) < last else ""
+
+
+def _what_next(view: IncidentView) -> list[str]:
+    """Who is called next and when, and what comes then."""
+    lines = _in_force(view)
+    begun = [line.notification for line in lines if has_begun(line.notification)]
     ahead = sorted(
-        (line for line in view.lines if _is_ahead(line.notification, view.now)), key=lambda x: x.notification.due_at
+        (line for line in lines if _is_ahead(line.notification, view.now)),
+        key=lambda line: (rung_of(line.notification), line.notification.due_at),
     )
-    rungs = [
-        f"{', '.join(spoken(line.name) for line in rung)} {stamp(due_at, view.zone, view.now)}"
-        for due_at, rung in groupby(ahead, key=lambda line: line.notification.due_at)
-    ]
-    if rungs:
-        left_out = f"; {len(rungs) - 3} more steps" if len(rungs) > 3 else ""
-        shown.append(f"  next  {'; '.join(rungs[:3])}{left_out}")
-    return shown
+    if not ahead:
+        return _who_rings(view, [line.notification for line in lines])
+    here = max((row.round for row in begun), default=ahead[0].notification.round)
+    stages: list[str] = []
+    for round_, climb in groupby(ahead, key=lambda line: line.notification.round):
+        if round_ > here:
+            again = "all steps once more" if not stages else "once more"
+            stages.append(f"{again} {stamp(next(climb).notification.due_at, view.zone, view.now)}")
+            continue
+        for _, rung in groupby(climb, key=lambda line: line.notification.step):
+            called = list(rung)
+            due_at = stamp(called[0].notification.due_at, view.zone, view.now)
+            stages.append(f"{', '.join(_by_name(called))} {due_at}")
+    sooner = _sooner(begun, ahead[0].notification.due_at, view)
+    first = f"  next  {stages[0]}{f'; {sooner}' if sooner else ''}"
+    if not stages[1:] and not sooner:
+        return [f"{first}, then this chat rings"]
+    left_out = [f"{len(stages) - _STAGES_NAMED - 1} more steps"] if len(stages) > _STAGES_NAMED + 1 else []
+    return [first, f"  then  {'; '.join((*stages[1 : _STAGES_NAMED + 1], *left_out, 'this chat rings'))}"]
 
 
-def _who_has_it(view: IncidentView) -> list[str]:
+def _sooner(begun: Sequence[Notification], next_due: datetime, view: IncidentView) -> str:
+    """When the next is called though its hour has not come: if nobody of the rung before has it by then."""
+    last = max(map(rung_of, begun), default=None)
+    rung = [row for row in begun if rung_of(row) == last]
+    waits = [row.submitted_at + row.deliver_within for row in rung if row.submitted_at and row.deliver_within]
+    if len(waits) < len(rung) or not waits or any(row.state is not State.SUBMITTED for row in rung):
+        return ""
+    at = max(waits)
+    return f"at {stamp(at, view.zone, view.now)} if it is not on the handset" if view.now < at < next_due else ""
+
+
+def _who_rings(view: IncidentView, rows: Sequence[Notification]) -> list[str]:
+    """Everybody was called: the chat is next."""
+    if view.incident.state is not IncidentState.TRIGGERED or not rows or in_flight(rows):
+        return []
+    if view.incident.rings:
+        return ["  next  this chat rings again, until somebody takes it"]
+    last = max(map(rung_of, rows))
+    began = [row.submitted_at or row.lost_at or row.ended_at for row in rows if rung_of(row) == last]
+    at = min((at for at in began if at), default=view.now) + rows[-1].wait
+    return [f"  next  this chat rings{f' {stamp(at, view.zone, view.now)}' if at > view.now else ''}"]
+
+
+# --- who has it, who had it, who heard of it
+
+
+def _who_has_it(view: IncidentView) -> str:
     incident = view.incident
     taken = stamp(incident.acknowledged_at or view.now, view.zone, view.now)
     via = f" {incident.acknowledged_via}" if incident.acknowledged_via else ""
     asks = (
         f"; asks again {stamp(view.asks_again_at, view.zone, view.now)} if it still fires" if view.asks_again_at else ""
     )
-    shown = [f"Acknowledged {taken}{via}. Nobody else will be called{asks}."]
-    lines = [line for line in view.lines if line.notification.is_page]
-    shown += [
-        f"{spoken(line.name)}: an SMS on its way cannot be called back"
-        for line in lines
-        if line.notification.state in _ON_ITS_WAY and line.name != view.holder
-    ]
-    shown += [
-        f"{_MARKS[line.notification.state]} {spoken(line.name)}  {_became(line.notification, view.zone, view.now)}"
-        for line in lines
-        if line.notification.state in (State.DELIVERED, State.UNDELIVERED, State.FAILED)
-    ]
-    return shown[:_LINES_SHOWN]
+    return f"Acknowledged {taken}{via}. Nobody else will be called{asks}."
+
+
+def _on_their_way(view: IncidentView) -> list[str]:
+    """SMS that nobody can call back any more, to others than who has it."""
+    flying = (line for line in view.lines if line.notification.is_page and line.notification.state in _ON_ITS_WAY)
+    told = []
+    for name, rows in _by_name(flying).items():
+        if name == view.holder:
+            continue
+        where = "at the operator" if all(row.at_operator for row in rows) else "on the way"
+        ends = [row.submitted_at + timedelta(minutes=row.validity) for row in rows if row.submitted_at and row.validity]
+        until = max(ends, default=view.now)
+        may = f", may arrive until {stamp(until, view.zone, view.now)}" if until > view.now else ""
+        told.append(f"{name}: {len(rows)} SMS {where} cannot be recalled{may}")
+    return told
+
+
+def _who_heard(view: IncidentView) -> list[str]:
+    settled = (State.DELIVERED, State.UNDELIVERED, State.FAILED)
+    lines = (line for line in view.lines if line.notification.is_page and line.notification.state in settled)
+    return [f"{_mark(rows, (0, 0), view.now)} {name}  {_outcome(rows, view)}" for name, rows in _by_name(lines).items()]
 
 
 def _how_it_ended(view: IncidentView) -> list[str]:
     incident = view.incident
     began, ended = (stamp(at, view.zone, view.now) for at in (incident.started_at, incident.ended_at or view.now))
-    by = f", resolved by {incident.ended_by}" if incident.ended_by else ""
+    by = f", resolved by {clip(incident.ended_by, _NAME_LENGTH)}" if incident.ended_by else ""
     since = f" from {stamp(incident.acknowledged_at, view.zone, view.now)}" if incident.acknowledged_at else ""
-    had = f". {view.holder} had it{since}" if view.holder and view.holder != incident.ended_by else ""
-    return [f"{began}–{ended}{by}{had}", *_told(view)]
+    holder = clip(view.holder, _NAME_LENGTH)
+    had = f". {holder} had it{since}" if holder and holder != incident.ended_by else ""
+    return [f"{began}–{ended}{by}{had}", *_who_was_paged(view)]
 
 
-def _told(view: IncidentView) -> list[str]:
-    """Who heard of it, once it is over; what was called off is nobody's news."""
-    told = [line for line in view.lines if line.notification.state is not State.CANCELLED]
-    if not told:
+def _who_was_paged(view: IncidentView) -> list[str]:
+    """Who heard of it, once it is over, and what it cost; what was called off is nobody's news."""
+    left = [line for line in view.lines if line.notification.state is not State.CANCELLED]
+    paged = _by_name(line for line in left if line.notification.is_page)
+    if not paged:
         return []
-    words = [f"{spoken(x.name)} {_became(x.notification, view.zone, view.now)}" for x in told[:_LINES_SHOWN]]
-    if len(told) > _LINES_SHOWN:
-        words.append(f"{len(told) - _LINES_SHOWN} more")
-    return ["Told: " + " · ".join(filter(None, (*words, _bill(told))))]
+    words = [clip(f"{name} {_outcome(rows, view)}", _TOLD_LENGTH) for name, rows in paged.items()]
+    if len(words) > _TOLD_SHOWN:
+        words = [*words[:_TOLD_SHOWN], f"{len(words) - _TOLD_SHOWN} more"]
+    return ["Told: " + " · ".join(filter(None, (*words, _bill(left))))]
+
+
+def _outcome(rows: Sequence[Notification], view: IncidentView) -> str:
+    """What became of all SMS to one person: where they arrived, else how the last one ended."""
+    arrived = [row.ended_at for row in rows if row.state is State.DELIVERED and row.ended_at]
+    if len(arrived) > 1:
+        times = " and ".join(stamp(at, view.zone, view.now) for at in arrived[-_SMS_NAMED:])
+        return f"on the handset {times}"
+    shown = next((row for row in rows if row.state is State.DELIVERED), rows[-1])
+    return _became(shown, view.zone, view.now)
+
+
+_TAKEN = (Purpose.TAKEN, "Told who has it")
+_OVER = (Purpose.OVER, "Told that it is over")
+
+
+def _told(view: IncidentView, news: tuple[Purpose, str]) -> list[str]:
+    """Who got an SMS that pages nobody."""
+    purpose, what = news
+    lines = (line for line in view.lines if line.notification.purpose is purpose)
+    told = _by_name(line for line in lines if line.notification.state is not State.CANCELLED)
+    names = [f"{_MARKS[rows[-1].state]} {name}" for name, rows in told.items()]
+    left_out = [f"{len(names) - _TOLD_SHOWN} more"] if len(names) > _TOLD_SHOWN else []
+    return [f"{what}: {', '.join((*names[:_TOLD_SHOWN], *left_out))}"] if names else []
 
 
 def _bill(told: Sequence[RecipientLine]) -> str:
@@ -333,6 +530,17 @@ def _bill(told: Sequence[RecipientLine]) -> str:
     currencies = {currency for _, currency in money}
     cost = f", {sum(amount for amount, _ in money)} {currencies.pop()}" if len(currencies) == 1 else ""
     return f"{len(left)} SMS{cost.rstrip() if len(money) == len(left) else ''}"
+
+
+def _fitted(top: Sequence[str], people: Sequence[str], bottom: Sequence[str]) -> str:
+    """All of it, or as many of the people as one message holds: what is above and below them tells more."""
+    people = [clip(line, _LINE_LENGTH) for line in people]
+    for shown in range(min(len(people), _LINES_SHOWN), -1, -1):
+        more = [f"… and {len(people) - shown} more"] if shown < len(people) else []
+        text = "\n".join((*top, *people[:shown], *more, *bottom))
+        if _units(text) <= LONGEST:
+            return text
+    return clip(text)
 
 
 def _link(label: str, url: str) -> Button | None:

@@ -7,7 +7,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,16 +15,26 @@ from aiogram.methods import SendMessage
 from aiogram.types import Message, ReplyParameters
 
 from bot.access import Known, Nobody, Stranger, speaker
-from bot.cards import Rendered, clip, history_line, render, spoken, stamp, with_timeline
+from bot.cards import (
+    Rendered,
+    answered,
+    clip,
+    history_line,
+    incident_list,
+    refused,
+    render,
+    stamp,
+    with_timeline,
+)
 from bot.chat import NO_PREVIEW, keyboard
 from bot.voice import Words
 from bridge.clock import Clock
-from bridge.dispatcher import Asker, Denied, Dispatcher, SmsRequest
+from bridge.dispatcher import Answered, Asker, Denied, Dispatcher, PageRequest, SmsRequest
 from bridge.domain.house import House, Role
 from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
 from bridge.domain.wall import instants, next_reading
 from bridge.inquiries import EVERYTHING, Inquiries, Money, Scope
-from bridge.ports import Live, NoteView, Place, QuestionView, Store
+from bridge.ports import IncidentView, Live, NoteView, Place, QuestionView, Store
 from bridge.texts import length
 
 log = logging.getLogger(__name__)
@@ -38,6 +48,7 @@ _OPTION = re.compile(r"(?:(at|validity|from)=(\S+)|(flash))(?:\s+|$)", re.IGNORE
 _SPAN = re.compile(r"(\d{1,5})(m|h|d)")
 _MINUTES = {"m": 1, "h": 60, "d": 1440}
 _SMS_USAGE = "Whom, and what? Try /sms +7 701 000 00 01 The text, or reply to a message with /sms and a name or number."
+_PAGE_USAGE = "What should I tell them? Try /page checkout is down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,18 @@ class Heard:
         return Asker(person.name, person.role, person.telegram_id)
 
     @property
+    def reply_to(self) -> int | None:
+        """The message that a card answers, if it stays there."""
+        deletes = self.known.chat is not None and self.known.chat.delete_commands
+        return None if deletes else self.message.message_id
+
+    @property
+    def replied_text(self) -> str:
+        """The text of the message that this one replies to."""
+        replied = self.message.reply_to_message
+        return (replied and (replied.text or replied.caption)) or ""
+
+    @property
     def private(self) -> bool:
         return self.message.chat.type == "private"
 
@@ -179,7 +202,11 @@ class Heard:
         """In a chat of the config that chat's things; privately one's own, and for operators all."""
         if self.known.chat is not None:
             return Scope(chat=self.known.chat.name)
-        return EVERYTHING if self.known.person.role >= Role.OPERATOR else Scope(asked_by=self.known.person.name)
+        return EVERYTHING if self.known.person.role >= Role.OPERATOR else Scope(own=self.known.person.name)
+
+    @property
+    def here(self) -> str:
+        return "here" if self.known.chat else "of yours"
 
 
 Answer = Rendered | str | None
@@ -187,6 +214,10 @@ Handler = Callable[[Heard], Awaitable[Answer]]
 
 _HELP = {
     "sms": (Role.RESPONDER, "<number or person> <text>: one SMS; first at=18:00, flash, validity=60m, from=Alpha"),
+    "page": (Role.RESPONDER, "<text>: open an incident by hand and call who is on this chat's policy"),
+    "incidents": (Role.OBSERVER, "what is open, and who has it"),
+    "ack": (Role.RESPONDER, "[id]: I have it; nobody else is called"),
+    "resolve": (Role.RESPONDER, "<id>: it is over"),
     "status": (Role.OBSERVER, "<id>: that card afresh, with its timeline"),
     "history": (Role.OBSERVER, "[person]: the latest SMS"),
     "cancel": (Role.RESPONDER, "<id>: take back an SMS that waits for its time"),
@@ -196,10 +227,6 @@ _HELP = {
     "start": (Role.OBSERVER, "who you are here"),
 }
 _NOT_BUILT = {
-    "page": Role.RESPONDER,
-    "incidents": Role.OBSERVER,
-    "ack": Role.RESPONDER,
-    "resolve": Role.RESPONDER,
     "oncall": Role.OBSERVER,
     "test": Role.RESPONDER,
 }
@@ -277,6 +304,10 @@ class Commands:
     def _handlers(self) -> dict[str, Handler]:
         return {
             "sms": self._sms,
+            "page": self._page,
+            "incidents": self._incidents,
+            "ack": self._acknowledge,
+            "resolve": self._resolve,
             "status": self._status,
             "history": self._history,
             "cancel": self._cancel,
@@ -296,11 +327,9 @@ class Commands:
         typed = read_sms(heard.command.words, heard.house, heard.zone, heard.now)
         if typed.to.casefold() == "oncall":
             return "Rotas are not built yet in this version; name a person or a number."
-        replied = heard.message.reply_to_message
-        text = typed.text or (replied and (replied.text or replied.caption)) or ""
+        text = typed.text or heard.replied_text
         if not text:
             return _SMS_USAGE
-        deletes = heard.known.chat is not None and heard.known.chat.delete_commands
         said = await self.dispatcher.send_sms(
             SmsRequest(
                 to=typed.to,
@@ -308,7 +337,7 @@ class Commands:
                 asker=heard.asker,
                 chat=heard.known.chat,
                 place=heard.place,
-                reply_to=None if deletes else heard.message.message_id,
+                reply_to=heard.reply_to,
                 cause=heard.cause,
                 may_ask=True,
                 sender_id=typed.sender_id,
@@ -320,6 +349,61 @@ class Commands:
         )
         return _denied(said, heard) if isinstance(said, Denied) else None
 
+    async def _page(self, heard: Heard) -> Answer:
+        """/page <text>"""
+        chat = heard.known.chat
+        if chat is None:
+            return "I cannot page from a private chat: the card belongs where everybody sees it. Type /page there."
+        text = heard.command.words or heard.replied_text
+        if not text:
+            return _PAGE_USAGE
+        request = PageRequest(text, heard.asker, chat, heard.place, heard.cause, heard.reply_to)
+        said = await self.dispatcher.page(request)
+        return _denied(said, heard) if isinstance(said, Denied) else None
+
+    async def _incidents(self, heard: Heard) -> Answer:
+        """/incidents"""
+        return incident_list(await self.inquiries.open_incidents(heard.scope))
+
+    async def _acknowledge(self, heard: Heard) -> Answer:
+        """/ack [id]"""
+        if heard.command.words:
+            number = await self._incident_given(heard)
+        else:
+            found = await self.inquiries.open_incidents(heard.scope)
+            if len(found) != 1:
+                return (
+                    f"{incident_list(found)}\nWhich one? Try /ack {found[0].incident.id}"
+                    if found
+                    else "Nothing is open."
+                )
+            number = found[0].incident.id
+        said = await self.dispatcher.acknowledge(number, heard.asker, cause=heard.cause)
+        return await self._answered(said, heard)
+
+    async def _resolve(self, heard: Heard) -> Answer:
+        """/resolve <id>"""
+        number = await self._incident_given(heard)
+        return await self._answered(await self.dispatcher.resolve(number, heard.asker, cause=heard.cause), heard)
+
+    async def _incident_given(self, heard: Heard) -> int:
+        """The incident that was named, by its own number or by an SMS of its. Raises Misread."""
+        number = _number_given(heard)
+        status = await self.inquiries.status(number, heard.scope)
+        if status is None:
+            raise Misread(f"There is no #{number} {heard.here}.")
+        if not isinstance(status.view, IncidentView):
+            raise Misread(f"#{number} is an SMS, not an incident; /incidents lists those that are open.")
+        return status.view.incident.id
+
+    async def _answered(self, said: Answered | Denied, heard: Heard) -> Answer:
+        """What changed is shown by the card; in words only where that is elsewhere, or nothing changed."""
+        if isinstance(said, Denied):
+            return _denied(said, heard)
+        if said.changed and await self.inquiries.has_card_in(heard.place.chat_id, said.incident.id):
+            return None
+        return answered(said, heard.known.person.name, heard.house)
+
     async def _cancel(self, heard: Heard) -> Answer:
         """/cancel <id>"""
         said = await self.dispatcher.cancel_sms(_number_given(heard), heard.asker)
@@ -330,7 +414,7 @@ class Commands:
         number = _number_given(heard)
         status = await self.inquiries.status(number, heard.scope)
         if status is None:
-            return f"There is no #{number} {'here' if heard.known.chat else 'of yours'}."
+            return f"There is no #{number} {heard.here}."
         if isinstance(status.view, QuestionView):
             # Number and text stand in full on the question alone, which is edited away.
             question = status.view.question
@@ -338,7 +422,8 @@ class Commands:
                 until = stamp(question.expires_at, heard.zone, heard.now)
                 return f"#{number} waits for an answer to its question, until {until}."
             return render(status.view)
-        return with_timeline(status.view, status.timeline)
+        told = [replace(entry, who=heard.house.spoken(entry.who)) for entry in status.timeline]
+        return with_timeline(status.view, told)
 
     async def _history(self, heard: Heard) -> Answer:
         """/history [person]"""
@@ -403,13 +488,8 @@ def _number_given(heard: Heard) -> int:
 
 
 def _denied(denied: Denied, heard: Heard) -> str:
-    sentences = [spoken(denied.reason).removesuffix(".")]
-    if denied.opens_at is not None:
-        sentences.append(f"It opens again at {stamp(denied.opens_at, heard.zone, heard.now)}")
-    if denied.forbidden:
-        person = heard.known.person
-        sentences.append(f"You are {person.spoken}, id {person.telegram_id}, {person.role.name.lower()}")
-    return ". ".join(sentences) + "."
+    opens = f" It opens again at {stamp(denied.opens_at, heard.zone, heard.now)}." if denied.opens_at else ""
+    return refused(denied, heard.known.person) + opens
 
 
 def _role_needed(name: str) -> Role | None:

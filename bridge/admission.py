@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from bridge import escalator, texts, watch
+from bridge import escalator, links, texts, watch
 from bridge.domain import escalation
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.escalation import Policy
@@ -39,6 +39,7 @@ class Parsed:
 Tally = Counter[tuple[str, ...]]
 """What is to be counted once it is committed: ("suppressed", why) or ("alerts", source, status)."""
 
+_TWIN = timedelta(minutes=1)  # the other one of a pair may say the same reminder, 15 s later
 _NOWHERE = Route(name="")
 _NO_POLICY = Policy("", ())
 _TOKEN_BYTES = 8
@@ -166,7 +167,8 @@ def _kind_of_repeat(house: House, receipt: Receipt, report: Report, since: timed
     """A retry or an HA twin comes soon; a reminder comes after the window, or its sender says so."""
     rules = house.sources.get(receipt.source)
     window = rules.dedup_window if rules else SourceRules("", "").dedup_window
-    return "reminder" if "repeat" in report.notification_reason or since > window else "duplicate"
+    reminds = "repeat" in report.notification_reason and since > _TWIN
+    return "reminder" if reminds or since > window else "duplicate"
 
 
 class _Hearing:
@@ -222,6 +224,7 @@ class _Hearing:
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
         again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at)
+        again = again.sharing((alert.labels for alert in alerts), afresh=True)
         if ended.id in book.opened:  # it began and ended in this very batch: the plan it has is as good as new
             again = replace(again, first_round=ended.first_round)
         else:
@@ -251,7 +254,7 @@ class _Hearing:
             runbook_url=alerts[0].runbook_url,
             last_seen=self._at,
             token=secrets.token_hex(_TOKEN_BYTES),
-        )
+        ).sharing((alert.labels for alert in alerts), afresh=True)
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
         book.opened[incident.id] = incident = incident.describing(self._group.of_incident[incident.id].values())
@@ -277,7 +280,7 @@ class _Hearing:
                 self._tell_for_both(teller, row)
                 told.append(row.target)
         self._told += [(row, about, incident.id) for row in kept if (row.round, row.step) == (1, 1)]
-        self._book.plans[incident.id] = [replace(row, id=next(self._book.numbers)) for row in kept]
+        self._book.plans[incident.id] = links.numbered(kept, self._book.numbers)
         if not kept:  # nobody of its own is ever called
             self._book.nobody[incident.id] = max((row.due_at + row.wait for row in plan), default=self._now)
         if told:
@@ -319,6 +322,7 @@ class _Hearing:
         known = self._group.of_incident[incident.id]
         seen = self._seen(incident, self._report.truncated)  # before this webhook's own alerts are noted
         joined = False
+        incident = incident.sharing(alert.labels for alert in alerts)
         for alert in alerts:
             heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
             before = known.get(alert.fingerprint)
@@ -479,6 +483,9 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.cancel_planned(ended, "over before it was sent", now)
         tx.bump_cards(CardKind.INCIDENT, ended, now, urgent=True)
         told = [incident for incident in book.ended if incident.id in book.changed]
+        for rung in (incident for incident in told if incident.rings):
+            escalator.quiet(tx, rung.id)
+        escalator.let_speak(tx, ended, now)
         escalator.tell_of_end(tx, house, told, now)
     if shown := [number for number in book.changed if number not in ended]:
         tx.bump_cards(CardKind.INCIDENT, shown, now)

@@ -45,9 +45,20 @@ def acknowledge(
         tx.set_timer(Timer(escalator.ACK_OVER, str(taken.id), now + policy.ack_for))
     if policy and policy.taken_sms:
         escalator.tell_those_paged(tx, [taken], Purpose.TAKEN, now, but=by)
+    if incident.rings:
+        escalator.quiet(tx, incident.id)
     took = "took it over" if incident.state is IncidentState.ACKNOWLEDGED else "acknowledged"
     _note(tx, taken, " ".join(filter(None, (took, via))), by, now)
     return Answered(taken)
+
+
+def acknowledge_unless_taken(
+    tx: Transaction, house: House, incident: Incident, by: str, via: str, now: datetime
+) -> Answered | Denied:
+    """As `acknowledge`, by a button of a card that showed nobody: it takes nothing away from who was quicker."""
+    if incident.state is IncidentState.ACKNOWLEDGED and incident.acknowledged_by != by:
+        return Denied(f"{_settled(house, incident)} /ack {incident.id} takes it over.")
+    return acknowledge(tx, house, incident, by, via, now)
 
 
 def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str, now: datetime) -> Answered | Denied:
@@ -65,21 +76,35 @@ def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str
     tx.cancel_planned([incident.id], f"{house.spoken(by)} resolved it", now)
     for kind in (escalator.NOBODY, escalator.ACK_OVER):
         tx.drop_timer(kind, str(incident.id))
+    escalator.let_speak(tx, [incident.id], now)
     escalator.tell_of_end(tx, house, [over], now, but=by)
+    escalator.quiet(tx, incident.id)
     _note(tx, over, " ".join(filter(None, ("resolved", via))), by, now)
     return Answered(over)
 
 
-def pass_on(tx: Transaction, house: House, incident: Incident, by: str, via: str, now: datetime) -> Answered | Denied:
-    """The next rung is called now."""
+def pass_on(
+    tx: Transaction,
+    house: House,
+    incident: Incident,
+    by: str,
+    via: str,
+    now: datetime,
+    *,
+    shown: tuple[int, int] | None = None,
+) -> Answered | Denied:
+    """The next rung is called now; `shown` is the one that was meant, which may have been called since."""
     if incident.state is not IncidentState.TRIGGERED:
         return Denied(_settled(house, incident))
     rows = escalator.in_force(tx, incident)
+    upcoming = escalation.next_rung(rows)
+    if upcoming is None:
+        return Denied(f"Nobody else is in the plan of #{incident.id}.")
+    if shown is not None and upcoming > shown:
+        return Denied(f"The next of #{incident.id} was called already.")
     moves = escalation.hasten(rows, now)
     if not moves:
-        if escalation.in_flight(rows):  # the next is being called already
-            return Answered(incident, changed=False)
-        return Denied(f"Nobody else is in the plan of #{incident.id}.")
+        return Denied(f"The next of #{incident.id} is being called.")
     tx.save_notifications(moves)
     _note(tx, incident, " ".join(filter(None, ("passed on", via))), by, now)
     tx.wake("sender")
@@ -107,6 +132,8 @@ def acknowledgement_over(tx: Transaction, house: House, incident_id: int, now: d
     policy = escalator.policy_of(house, incident)
     if policy is not None and policy.ack_for is None:
         return
+    if any(not silence.is_settled for silence in tx.silences_of([incident_id])):
+        return  # the end of its silence asks
     due = incident.acknowledged_at + policy.ack_for if policy and policy.ack_for else now
     if due > now:  # the config lets it last longer by now
         tx.set_timer(Timer(escalator.ACK_OVER, str(incident_id), due))
@@ -149,7 +176,9 @@ def open_by_hand(tx: Transaction, house: House, request: PageRequest, now: datet
         token=secrets.token_hex(_TOKEN_BYTES),
     )
     tx.add_incidents([opened])
-    tx.add_card(Card(0, CardKind.INCIDENT, opened.id, request.place, ring=True, changed_at=now))
+    tx.add_card(
+        Card(0, CardKind.INCIDENT, opened.id, request.place, reply_to=request.reply_to, ring=True, changed_at=now)
+    )
     escalator.begin(tx, house, opened, now)
     _note(tx, opened, "opened by hand", request.asker.name, now)
     return Answered(opened)

@@ -34,6 +34,8 @@ from bridge.ports import Balance, Live, NotStored, Receipt, Transaction
 from bridge.reporter import Reporter
 from bridge.retention import Retention
 from bridge.sender import Sender
+from bridge.silences import Alertmanager
+from bridge.silencing import Silencing
 from bridge.sources import parse
 from bridge.ticker import Tick, Ticker
 from bridge.timekeeper import Timekeeper
@@ -57,6 +59,7 @@ _EVERY = {
     "reporter": timedelta(seconds=1),
     "bot": timedelta(seconds=5),
     "timers": timedelta(seconds=5),
+    "silences": timedelta(seconds=5),
     "retention": timedelta(hours=1),
     "caretaker": timedelta(minutes=1),
     "files": timedelta(seconds=10),
@@ -64,8 +67,8 @@ _EVERY = {
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
-_TALKING = {"reporter", "bot"}
-"""The ticks that a stop may interrupt: what Telegram did not answer is said or asked again."""
+_TALKING = {"reporter", "bot", "silences"}
+"""The ticks that a stop may interrupt: what was not answered is said or asked again."""
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
 _GAP = timedelta(minutes=10)  # longer than any restart
@@ -186,6 +189,7 @@ async def build(config: Config, machine: Clock, config_file: Path | None = None)
             Finder(store, outbox, gateway, clock),
             Tracker(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),
+            Silencing(store, Alertmanager(live), clock, house),
             Retention(store, clock, lambda: live.value.storage.keep),
             _caretaker(bridge),
             _FilesTick(store),

@@ -5,20 +5,34 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from bridge import answering, escalator, watch
+from bridge import answering, escalator, links, silencing, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
 from bridge.domain.house import House, Person, Role
+from bridge.domain.incident import Incident
 from bridge.domain.notification import Event, Notification, Priority, State, lost_token
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
 from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Live, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
-from bridge.requests import Accepted, Answered, Asked, Asker, Denied, PageRequest, SmsRequest
+from bridge.requests import Accepted, Answered, Asked, Asker, Denied, LinkView, PageRequest, Pressed, SmsRequest, Verb
 
-__all__ = ["Accepted", "Answered", "Asked", "Asker", "Denied", "Dispatcher", "PageRequest", "SmsRequest"]
+__all__ = [
+    "Accepted",
+    "Answered",
+    "Asked",
+    "Asker",
+    "Denied",
+    "Dispatcher",
+    "LinkView",
+    "PageRequest",
+    "Pressed",
+    "SmsRequest",
+    "Verb",
+]
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +44,14 @@ WORTH_TRYING = timedelta(hours=24)
 """How long a typed SMS is tried while the gateway cannot be used."""
 _FEW = 16  # webhooks; so few cost little, and share a commit with whatever waits
 _TOKEN_BYTES = 8
+_LINK = "from the SMS link"
+_BY_LINK = {
+    Verb.ACKNOWLEDGE: answering.acknowledge,
+    Verb.TAKE_OVER: answering.acknowledge,
+    Verb.PASS_ON: answering.pass_on,
+    Verb.RESOLVE: answering.resolve,
+    Verb.HAND_BACK: answering.hand_back,
+}
 _NO_BUTTON = "This button is no longer in use."
 _LONGEST_VALIDITY = 4320  # minutes, the documented maximum
 _LONGEST_SENDER = 15  # digits of a number; a name has at most 11 letters
@@ -232,47 +254,107 @@ class Dispatcher:
     # --- answering for an incident ---------------------------------------------------------------------
 
     async def acknowledge(
-        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+        self, incident_id: int, by: Asker, via: str = "", *, pressed: Pressed | None = None, cause: str | None = None
     ) -> Answered | Denied:
-        """Somebody has it, or takes it over: nobody else is called. `via` says from where, when not in the chat.
+        """Somebody has it: nobody else is called. `via` says from where, when not in the chat.
 
-        `token` is what a button carried, for this and the next three: a button of another database does nothing.
+        For this and the next five: `pressed` is the button, which does nothing elsewhere than at its card, nor to
+        what has changed since the card showed it; asked for without one, an acknowledgement takes over. The same
+        `cause`, a Telegram update, never changes anything twice.
         """
-        return await self._answer(answering.acknowledge, incident_id, by, via, token)
+        answer = answering.acknowledge if pressed is None else answering.acknowledge_unless_taken
+        return await self._answer(answer, incident_id, by, via, pressed, cause)
 
     async def resolve(
-        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+        self, incident_id: int, by: Asker, via: str = "", *, pressed: Pressed | None = None, cause: str | None = None
     ) -> Answered | Denied:
         """It is over, says a person; it stays over while its source repeats what it said before."""
-        return await self._answer(answering.resolve, incident_id, by, via, token)
+        return await self._answer(answering.resolve, incident_id, by, via, pressed, cause)
 
     async def pass_on(
-        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+        self, incident_id: int, by: Asker, via: str = "", *, pressed: Pressed | None = None, cause: str | None = None
     ) -> Answered | Denied:
         """The next rung is called now."""
-        return await self._answer(answering.pass_on, incident_id, by, via, token)
+        answer = partial(answering.pass_on, shown=pressed.rung if pressed else None)
+        return await self._answer(answer, incident_id, by, via, pressed, cause)
 
     async def hand_back(
-        self, incident_id: int, by: Asker, via: str = "", *, token: str | None = None
+        self, incident_id: int, by: Asker, via: str = "", *, pressed: Pressed | None = None, cause: str | None = None
     ) -> Answered | Denied:
         """Who has it gives it back: the plan begins now, with somebody else."""
-        return await self._answer(answering.hand_back, incident_id, by, via, token)
+        return await self._answer(answering.hand_back, incident_id, by, via, pressed, cause)
+
+    async def silence(
+        self,
+        incident_id: int,
+        by: Asker,
+        via: str = "",
+        *,
+        for_: timedelta,
+        pressed: Pressed | None = None,
+        cause: str | None = None,
+    ) -> Answered | Denied:
+        """Its source is to say nothing of it for so long; who asks has it, unless somebody has it already."""
+        return await self._answer(silencing.wish(for_), incident_id, by, via, pressed, cause)
+
+    async def unsilence(
+        self, incident_id: int, by: Asker, via: str = "", *, pressed: Pressed | None = None, cause: str | None = None
+    ) -> Answered | Denied:
+        """Its source is to speak again."""
+        return await self._answer(silencing.undo, incident_id, by, via, pressed, cause)
 
     async def _answer(
-        self, answer: answering.Answer, incident_id: int, by: Asker, via: str, token: str | None
+        self,
+        answer: answering.Answer,
+        incident_id: int,
+        by: Asker,
+        via: str,
+        pressed: Pressed | None,
+        cause: str | None,
     ) -> Answered | Denied:
         house, now = self._house.value, self._clock.now()
 
         def decide(tx: Transaction) -> Answered | Denied:
             incident = tx.incident(incident_id)
-            if token is not None and not (incident and secrets.compare_digest(incident.token, token)):
-                return Denied("This button is no longer in use.")
+            if pressed is not None and not (incident and _is_its_button(tx, house, incident, pressed, by)):
+                return Denied(_NO_BUTTON)
             if by.role < Role.RESPONDER:
                 reason = f"{by.name} is an observer; answering for an incident takes the role responder"
                 return Denied(reason, forbidden=True)
             if incident is None:
                 return Denied(f"There is no incident #{incident_id}.")
-            return answer(tx, house, incident, by.name, via, now)
+            update = _update_of(cause) if cause else None
+            if update is not None and tx.is_update_done(*update):
+                return Answered(incident)
+            said = answer(tx, house, incident, by.name, via, now)
+            if update is not None and isinstance(said, Answered):
+                tx.do_update(*update)
+            return said
+
+        return await self._store.write(decide)
+
+    async def answer_by_link(self, token: str, verb: Verb, called: int) -> LinkView | None:
+        """A button of the page behind a link was pressed; the page as it is then, None when the link leads nowhere.
+
+        Whoever was paged may answer, whatever their role: to be called is to be asked, and a contact without Telegram
+        has no other way to say "I have it". What the page no longer offers, for it was old, changes nothing.
+        """
+        house, now = self._house.value, self._clock.now()
+
+        def decide(tx: Transaction) -> LinkView | None:
+            found = links.behind(tx, house, token, now)
+            if found is None:
+                return None
+            person, incident = found
+            before = links.view(tx, house, person, incident, now)
+            if verb not in before.verbs:
+                return before
+            if verb is Verb.PASS_ON and called != before.called:
+                return replace(before, problem="The next is being called already.")
+            said = _BY_LINK[verb](tx, house, incident, person.name, _LINK, now)
+            if isinstance(said, Denied):
+                return replace(before, problem=said.reason)
+            return links.view(tx, house, person, said.incident, now)
 
         return await self._store.write(decide)
 
@@ -532,12 +614,29 @@ def _no_longer_allowed(house: House, question: Question) -> Denied | None:
     return None
 
 
-def _stands_in(tx: Transaction, number: int, chat_id: int, telegram_id: int) -> bool:
-    """Whether a button of this SMS can be pressed there: in its card's chat, or below one's own private /status.
+def _stands_in(
+    tx: Transaction, number: int, chat_id: int, telegram_id: int | None, kind: CardKind = CardKind.SMS
+) -> bool:
+    """Whether a button of this card can be pressed there: in its card's chat, or below one's own private /status.
 
     Not the message but the chat, for a lost answer can leave a second card, and both work.
     """
-    return chat_id == telegram_id or any(card.place.chat_id == chat_id for card in tx.cards_of(CardKind.SMS, number))
+    return chat_id == telegram_id or any(card.place.chat_id == chat_id for card in tx.cards_of(kind, number))
+
+
+def _is_its_button(tx: Transaction, house: House, incident: Incident, pressed: Pressed, by: Asker) -> bool:
+    """Whether an incident's card has this button, in the chat where it was pressed."""
+    if not secrets.compare_digest(incident.token, pressed.token):
+        return False
+    home = house.chats.get(incident.chat or "")
+    here = home is not None and home.id == pressed.chat_id
+    return here or _stands_in(tx, incident.id, pressed.chat_id, by.telegram_id, CardKind.INCIDENT)
+
+
+def _update_of(cause: str) -> tuple[int, int]:
+    """The bot and the update that a cause names: telegram:BOT:UPDATE."""
+    _, bot_id, update_id = cause.split(":")
+    return int(bot_id), int(update_id)
 
 
 def _enter(tx: Transaction, row: Notification, now: datetime) -> None:

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from bridge.client import CannotAsk, Client, clock_difference
 from bridge.clock import Clock
 from bridge.config import Config
+from bridge.config.values import SourceSettings
 from bridge.domain.house import House
 from bridge.metrics import Metrics
 from bridge.mobizon import Mobizon
-from bridge.ports import Balance, ListedMessage, MessagePage, MessageQuery, NotStored, Unreachable
+from bridge.ports import Balance, ListedMessage, Lost, MessagePage, MessageQuery, NotStored, Refused, Unreachable
+from bridge.silences import call
 from storage import current_revision, head_revision, library_advice
 
 TEST_TEXT = "TEST, nothing is broken. sms-bridge doctor"
@@ -48,6 +50,9 @@ async def examine(config: Config, clock: Clock, url: str) -> AsyncIterator[Findi
     yield await _clock(config, clock)
     async for finding in _telegram(config):
         yield finding
+    for source in config.sources.values():
+        if source.api_url is not None:
+            yield await api_of(source)
     for finding in _database(config.storage.path):
         yield finding
     yield _time_zones(config.house, clock)
@@ -121,6 +126,22 @@ async def _telegram(config: Config) -> AsyncIterator[Finding]:
 
     async for check in check_telegram(config.telegram, config.house):
         yield Finding(Mark.BAD if check.problem else Mark.GOOD, check.what, check.problem)
+
+
+async def api_of(source: SourceSettings) -> Finding:
+    what = f"source {source.name}: {source.api_url}"
+    status = await call(source, "GET", "/status")
+    match status:
+        case Refused(reason) | Lost(reason):
+            return Finding(
+                Mark.BAD, f"{what}: {reason}", f"check sources.{source.name}.api_url: silences are made there"
+            )
+        case {"versionInfo": {"version": str(version)}}:
+            return Finding(Mark.GOOD, f"{what} answers, Alertmanager {version[:40]}")
+        case _:
+            return Finding(
+                Mark.BAD, f"{what} is no Alertmanager", f"put its address into sources.{source.name}.api_url"
+            )
 
 
 def _database(path: Path) -> list[Finding]:

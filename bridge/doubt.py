@@ -139,9 +139,9 @@ def _mine(row: Notification, listed: Iterable[ListedMessage], installation: str)
 
 def _is_ours(row: Notification, sms: ListedMessage, installation: str) -> bool:
     """Whether we sent it under a number near to the one it names: two bridges may page the same on one account."""
-    named = _NUMBER.search(sms.text)
+    named = _NUMBER.search(texts.lasting(sms.text))
     if not sms.campaign_name:  # where names are not listed, the text has to be ours to the letter
-        return texts.without_lateness(sms.text) == texts.without_lateness(row.text or "")
+        return texts.lasting(sms.text) == texts.lasting(row.text or "")
     first = int(named[1]) if named else row.id
     return any(
         sms.campaign_name in _references(row, number, sms.text, installation) for number in range(first, first + _NEAR)
@@ -152,9 +152,9 @@ def _references(row: Notification, number: int, text: str, installation: str) ->
     return references(replace(row, id=number, text=text), installation)
 
 
-_NUMBER = re.compile(r" #(\d{1,15})$")
+_NUMBER = re.compile(r" #(\d{1,15})(?= https?://\S+/a/$|$)")
 
 
 def _unnumbered(text: str) -> str:
-    """A page without what another life may have written otherwise: its lateness and its number."""
-    return _NUMBER.sub("", texts.without_lateness(text))
+    """A page without what another life may have written otherwise: its lateness, its link's token and its number."""
+    return _NUMBER.sub("", texts.lasting(text))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from bridge import links
 from bridge.domain import escalation
 from bridge.domain.escalation import CHAT, Policy
 from bridge.domain.house import House
@@ -61,7 +62,7 @@ def begin(
     plan = escalation.plan(
         policy, incident, begins, rotas=tuple(house.rotas), expires_at=expires_at, first=first, without=without
     )
-    rows = [replace(row, id=number) for row, number in zip(plan, tx.numbers(len(plan)), strict=True)]
+    rows = links.numbered(plan, tx.numbers(len(plan)))
     tx.add_notifications(rows)
     if not rows:
         _soon(tx, incident, now)
@@ -125,6 +126,13 @@ def ring(tx: Transaction, house: House, incident: Incident, now: datetime, why: 
     tx.wake("reporter")
 
 
+def quiet(tx: Transaction, incident_id: int) -> None:
+    """The last ringing message in each chat says how it went on, for whoever reads it late; older ones stay history."""
+    newest = {card.place.chat_id: card for card in tx.cards_of(CardKind.RING, incident_id)}
+    for card in newest.values():
+        tx.save_card(replace(card, wanted=card.wanted + 1))
+
+
 def tell_those_paged(
     tx: Transaction, incidents: Iterable[Incident], purpose: Purpose, now: datetime, *, but: str | None = None
 ) -> None:
@@ -161,6 +169,14 @@ def tell_of_end(
     wanted = [incident for incident in incidents if (policy := policy_of(house, incident)) and policy.resolved_sms]
     if wanted:
         tell_those_paged(tx, wanted, Purpose.OVER, now, but=but)
+
+
+def let_speak(tx: Transaction, incidents: Iterable[int], now: datetime) -> None:
+    """What is over needs no silence any more, and what fires after it must be heard."""
+    for silence in tx.silences_of(list(incidents)):
+        if silence.holds:
+            tx.save_silence(silence.undo(None, now))
+            tx.wake("silences")
 
 
 def in_force(tx: Transaction, incident: Incident) -> list[Notification]:

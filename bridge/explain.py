@@ -1,14 +1,23 @@
-"""What a webhook would do: the real intake, door and outbox on a database that is thrown away, and no gateway."""
+"""What a webhook would do: the real intake, door and outbox on a database that is thrown away, and no gateway.
+
+The plan is played to its end as if every SMS arrived and nobody took it.
+"""
 
 import tempfile
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from bridge import escalator
+from bridge.calendars import BadCalendar, fetch, read_calendar
 from bridge.config import Config
 from bridge.dispatcher import Dispatcher
+from bridge.domain import rota
 from bridge.domain.alert import Alert, Report
+from bridge.domain.escalation import CHAT, ROTA, Policy, rung_of
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification, State
@@ -22,6 +31,7 @@ from storage import open_store
 # Numbers are said in every SMS: one of four digits makes its length the usual one.
 _NUMBERS_BEFORE = 1041
 _MOST_ROWS = 10_000
+_LOOK_AHEAD = timedelta(days=60)  # how far calendars are read, and timers looked for
 
 
 class CannotExplain(Exception):
@@ -37,23 +47,89 @@ class ExplainedAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """What the route's hours make of its pages now. `usual`: its policy at other hours."""
+
+    muted: bool = False
+    held: bool = False
+    held_until: datetime | None = None  # None although it is held: no end in sight
+    other_policy: bool = False
+    usual: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedIncident:
-    """An incident it would open, with every SMS of its plan, each as it would leave."""
+    """An incident it would open, with its whole plan in order: every SMS as it would leave, every ring of the chat.
+
+    `rotas`: the rota that a row was planned for, by the row's number. `nobody_at`: when the chat rings because
+    nobody has it.
+    """
 
     incident: Incident
     planned: tuple[Notification, ...]
     zone: ZoneInfo
+    policy: Policy | None = None
+    hours: Hours = Hours()
+    rotas: Mapping[int, str] = field(default_factory=dict)
+    nobody_at: datetime | None = None
+
+    @property
+    def rungs(self) -> list[tuple[Notification, ...]]:
+        return [tuple(rows) for _, rows in groupby(self.planned, key=rung_of)]
+
+    @property
+    def sms(self) -> list[Notification]:
+        return [row for row in self.planned if row.target != CHAT]
+
+    @property
+    def rings(self) -> list[Notification]:
+        """The chat's own turns; one that is too late for its route's ttl does not come."""
+        return [row for row in self.planned if row.target == CHAT and row.state is State.DELIVERED]
+
+    @property
+    def ack_for(self) -> timedelta | None:
+        return self.policy.ack_for if self.policy else None
+
+    @property
+    def told_by_sms(self) -> list[str]:
+        """What else those who were paged hear of it."""
+        policy = self.policy
+        told = {"when somebody has it": policy and policy.taken_sms, "when it is over": policy and policy.resolved_sms}
+        return [what for what, wanted in told.items() if wanted]
+
+    def call_of(self, row: Notification) -> int:
+        """How often all steps have been called by then, this time included."""
+        return row.round - self.incident.first_round + 1
+
+    def next_at(self, row: Notification) -> datetime | None:
+        """When the rung behind this one is called if this one is on no handset; None: not before its hour."""
+        if row.submitted_at is None or row.deliver_within is None:
+            return None
+        at = row.submitted_at + row.deliver_within
+        behind = [other for other in self.planned if rung_of(other) > rung_of(row)]
+        return at if any(hour_of(other) > at for other in behind) else None
+
+
+def hour_of(row: Notification) -> datetime:
+    """When it leaves or rings, or would have."""
+    return row.claimed_at or row.ended_at or row.due_at
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would happen. `problem`: the webhook cannot be read, and nobody would be paged."""
+    """What would happen. `problem`: the webhook cannot be read, and nobody would be paged.
+
+    `unknown`: what could not be found out about who is on call; one sentence each.
+    """
 
     source: str
+    at: datetime
+    zone: ZoneInfo
     alerts: tuple[ExplainedAlert, ...] = ()
     group_key: str = ""
     incidents: tuple[ExplainedIncident, ...] = ()
     problem: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 class _TimeTravel:
@@ -76,7 +152,10 @@ class _TimeTravel:
 
 
 async def explain(config: Config, source: str, body: bytes, now: datetime, *, route: str | None = None) -> Explanation:
-    """Rehearse this webhook on an empty history. Raises CannotExplain when it would not even be kept."""
+    """Rehearse this webhook on an empty history, as if it came now. Raises CannotExplain when it would not be kept.
+
+    Who is on call is read from the rotas of the config and their calendars; swaps are known to a running bridge only.
+    """
     house = config.house
     rules = house.sources.get(source)
     if rules is None:
@@ -89,15 +168,37 @@ async def explain(config: Config, source: str, body: bytes, now: datetime, *, ro
         read_json(body)
     except NotJson as error:
         raise CannotExplain(f"not JSON (400): {error}") from error
+    roster, unknown = await _roster(config, now)
     with tempfile.TemporaryDirectory(prefix="sms-bridge-explain-") as folder:
-        return await _Rehearsal(house, now).play(Path(folder) / "explain.db", source, body, route)
+        found = await _Rehearsal(house, roster, now).play(Path(folder) / "explain.db", source, body, route)
+    return replace(found, unknown=unknown)
+
+
+async def _roster(config: Config, now: datetime) -> tuple[rota.Roster, tuple[str, ...]]:
+    """Whose turn it is when, and what there is to say about the calendars that were read for it."""
+    people = [person.name for person in config.house.people.values() if person.number]
+    booked: dict[str, rota.Booked] = {}
+    said: list[str] = []
+    for name, where in config.calendars.items():
+        try:
+            content, zone = await fetch(where), config.house.rotas[name].zone
+            reading = await read_calendar(content, people, zone, now - timedelta(days=1), now + _LOOK_AHEAD)
+        except BadCalendar as error:
+            said.append(f"rota {name}: {error}; whose turn it is is not known here")
+            continue
+        booked[name] = reading.booked
+        said += [f"rota {name}: {problem}" for problem in reading.problems]
+    return rota.roster(config.house.rotas, booked, people), tuple(said)
 
 
 class _Rehearsal:
-    def __init__(self, house: House, now: datetime) -> None:
+    def __init__(self, house: House, roster: rota.Roster, now: datetime) -> None:
         self._house = house
+        self._roster = roster
+        self._now = now
         self._clock = _TimeTravel(now)
         self._report: Report | None = None
+        self._rotas: dict[int, str] = {}
 
     async def play(self, path: Path, source: str, body: bytes, route: str | None) -> Explanation:
         house, metrics = Live(self._house), Metrics()
@@ -123,23 +224,53 @@ class _Rehearsal:
                     return
                 self._clock.at = min(ahead)
             before = planned
+            await store.write(self._call_who_is_on_duty)
             for row in await outbox.claim(_MOST_ROWS):
                 await outbox.record(row, Submitted(f"rehearsal {row.id}"))
+
+    def _call_who_is_on_duty(self, tx: Transaction) -> None:
+        """What is due for a rota is for whoever has its turn at this hour."""
+        moved = []
+        for row in tx.find_notifications(state=State.PLANNED, limit=_MOST_ROWS):
+            planned_for = self._rotas.get(row.id, row.target)
+            if row.due_at <= self._clock.at and planned_for.startswith(ROTA):
+                self._rotas[row.id] = planned_for
+                person = self._roster.who(planned_for.removeprefix(ROTA), self._clock.at)
+                moved.append((replace(row, target=person or planned_for), row))
+        tx.save_notifications(moved)
 
     def _seen(self, tx: Transaction, number: int) -> Explanation:
         receipt = tx.receipt(number)
         assert receipt is not None
         report = self._report
         if report is None or "problem" in receipt.result:
-            return Explanation(receipt.source, problem=str(receipt.result["problem"]))
+            problem = str(receipt.result["problem"])
+            return Explanation(receipt.source, self._now, self._house.time_zone, problem=problem)
         incidents = {one.id: one for one in tx.incidents(open_only=False, limit=_MOST_ROWS)}
         routes: dict[str, list[str]] = {}
         for record in tx.alert_records([(receipt.source, report.group_key)], receipt.received_at):
             if record.incident_id in incidents:
                 routes.setdefault(record.fingerprint, []).append(incidents[record.incident_id].route)
         alerts = tuple(ExplainedAlert(alert, tuple(routes.get(alert.fingerprint, ()))) for alert in report.alerts)
-        opened = tuple(
-            ExplainedIncident(one, tuple(tx.notifications_of([one.id])), self._house.zone_of(one.chat))
-            for _, one in sorted(incidents.items())
+        opened = tuple(self._opened(tx, one) for _, one in sorted(incidents.items()))
+        return Explanation(receipt.source, self._now, self._house.time_zone, alerts, report.group_key, opened)
+
+    def _opened(self, tx: Transaction, incident: Incident) -> ExplainedIncident:
+        house, route = self._house, self._house.route(incident.route)
+        hours = Hours()
+        if route is not None:
+            muted, begins = route.hours.muted(self._now), route.hours.pages_at(self._now)
+            held = not muted and begins != self._now
+            other = not muted and route.policy != incident.policy
+            hours = Hours(muted, held, begins if held else None, other, route.policy)
+        timers = tx.timers_due(self._clock.at + _LOOK_AHEAD, _MOST_ROWS)
+        rings = {timer.subject: timer.due_at for timer in timers if timer.kind == escalator.NOBODY}
+        return ExplainedIncident(
+            incident,
+            tuple(sorted(tx.notifications_of([incident.id]), key=lambda row: (rung_of(row), row.id))),
+            house.zone_of(incident.chat),
+            escalator.policy_of(house, incident),
+            hours,
+            self._rotas,
+            rings.get(str(incident.id)),
         )
-        return Explanation(receipt.source, alerts, report.group_key, opened)

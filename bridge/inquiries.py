@@ -1,16 +1,18 @@
 """Questions that change nothing: what a card, a command, the API or a verb wants to know."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge import links
 from bridge.clock import Clock
 from bridge.domain.house import House
-from bridge.domain.incident import Incident
+from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import BadNumber, parse_phone
 from bridge.ports import (
     Balance,
+    CardKind,
     Failure,
     IncidentView,
     Live,
@@ -25,19 +27,23 @@ from bridge.ports import (
     Transaction,
     TroubleView,
 )
+from bridge.requests import LinkView
 from bridge.views import incident_view, sms_view
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose things may be seen: a chat's (by its name in the config), a person's own, or all (both None)."""
+    """Whose things may be seen: a chat's (by its name in the config), a person's own, or all (both None).
+
+    One's own is what one asked for, and an incident that one has, had, or is in the plan of.
+    """
 
     chat: str | None = None
-    asked_by: str | None = None
+    own: str | None = None
 
-    def covers(self, chat: str | None, asked_by: str | None) -> bool:
-        """Whether something of this chat, asked for by this person, may be seen."""
-        return (self.chat is None or self.chat == chat) and (self.asked_by is None or self.asked_by == asked_by)
+    def covers(self, chat: str | None, owners: Collection[str | None]) -> bool:
+        """Whether something of this chat and of these people may be seen."""
+        return (self.chat is None or self.chat == chat) and (self.own is None or self.own in owners)
 
 
 EVERYTHING = Scope()
@@ -62,6 +68,7 @@ class Money:
 
 _PACE = timedelta(days=30)  # how far back the pace of spending is looked at
 _PRICED = 25  # sent SMS whose price is looked at
+_MOST_OPEN = 100  # incidents that one answer may be about
 
 
 class Inquiries:
@@ -83,6 +90,16 @@ class Inquiries:
 
         return await self._store.read(look)
 
+    async def behind_link(self, token: str) -> LinkView | None:
+        """The page behind the link of an SMS; None when it leads nowhere, or no longer."""
+        house, now = self._house.value, self._clock.now()
+
+        def look(tx: Transaction) -> LinkView | None:
+            found = links.behind(tx, house, token, now)
+            return links.view(tx, house, *found, now) if found else None
+
+        return await self._store.read(look)
+
     async def history(
         self, scope: Scope = EVERYTHING, *, person: str | None = None, limit: int = 10
     ) -> list[Notification]:
@@ -90,7 +107,7 @@ class Inquiries:
         target, number = self._recipient(person)
         return await self._store.read(
             lambda tx: tx.find_notifications(
-                target=target, number=number, chat=scope.chat, asked_by=scope.asked_by, limit=limit
+                target=target, number=number, chat=scope.chat, asked_by=scope.own, limit=limit
             )
         )
 
@@ -108,6 +125,23 @@ class Inquiries:
     ) -> list[Incident]:
         """The newest first."""
         return await self._store.read(lambda tx: tx.incidents(open_only=open_only, since=since, limit=limit))
+
+    async def open_incidents(self, scope: Scope = EVERYTHING) -> list[IncidentView]:
+        """What is open in this scope: first what nobody has, each the newest first."""
+        house, now = self._house.value, self._clock.now()
+
+        def look(tx: Transaction) -> list[IncidentView]:
+            found = tx.incidents(chat=scope.chat, limit=_MOST_OPEN)
+            views = [incident_view(tx, house, incident, now) for incident in found]
+            mine = [view for view in views if scope.covers(*_owner(view))]
+            return sorted(mine, key=lambda view: view.incident.state is not IncidentState.TRIGGERED)
+
+        return await self._store.read(look)
+
+    async def has_card_in(self, chat_id: int, incident_id: int) -> bool:
+        """Whether a chat shows this incident."""
+        cards = await self._store.read(lambda tx: tx.cards_of(CardKind.INCIDENT, incident_id))
+        return any(card.place.chat_id == chat_id and card.closed is None for card in cards)
 
     async def receipt(self, receipt_id: int) -> Receipt | None:
         """A stored webhook and what became of it."""
@@ -165,15 +199,16 @@ def _view(tx: Transaction, house: House, number: int, now: datetime) -> Incident
     return sms_view(tx, house, number, now)
 
 
-def _owner(view: IncidentView | SmsView | QuestionView) -> tuple[str | None, str | None]:
-    """The chat it belongs to, and who asked."""
+def _owner(view: IncidentView | SmsView | QuestionView) -> tuple[str | None, set[str | None]]:
+    """The chat it belongs to, and whose it is."""
     match view:
-        case IncidentView():
-            return view.incident.chat, None
+        case IncidentView(incident, lines):
+            called = (name for line in lines for name in (line.notification.person, line.notification.target))
+            return incident.chat, {incident.asked_by, incident.acknowledged_by, *called}
         case SmsView():
-            return view.notification.chat, view.notification.asked_by
+            return view.notification.chat, {view.notification.asked_by}
         case QuestionView():
-            return view.question.chat, view.question.asked_by
+            return view.question.chat, {view.question.asked_by}
 
 
 def _tomorrow(now: datetime) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from bridge import escalator, texts, watch
+from bridge import escalator, links, texts, watch
 from bridge.clock import Clock
 from bridge.domain import sms
 from bridge.domain.escalation import CHAT
@@ -226,7 +226,7 @@ class Outbox:
         mine = [sms for sms in listed if sms.id not in others]
         if not mine and row.state is State.SENDING:
             return False
-        changed = _found(row, mine[0], now) if mine else self._not_found(tx, row, now)
+        changed = _found(tx, row, mine[0], now) if mine else self._not_found(tx, row, now)
         if not tx.save_notification(changed, row):
             return False
         if len(mine) > 1:
@@ -451,9 +451,9 @@ def _about(incident: Incident, row: Notification, house: House, now: datetime) -
         case Purpose.OVER:
             return texts.over(incident, house.sms, zone, house.spoken(incident.acknowledged_by))
         case Purpose.PAGE:
-            call = row.round - incident.first_round + 1
+            call, link = row.round - incident.first_round + 1, links.address(house, row)
             late = texts.late_by(row.created_at, now) if (call, row.step) <= (1, 1) and row.failures else None
-            return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0)
+            return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0, link=link)
         case _:
             assert_never(row.purpose)
 
@@ -496,6 +496,11 @@ class _Budget:
         self._limits = limits
         self._now = now
         self._claimed: list[Spent] = []
+        self._windows = {
+            Priority.CRITICAL: limits.total,
+            Priority.NORMAL: limits.normal_total,
+            Priority.TYPED: limits.typed_total,
+        }
         lengths = {window.length for window in (*limits.per_person, *limits.total)}
         self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
 
@@ -503,7 +508,7 @@ class _Budget:
         """When the limits let this one out; None: now."""
         assert row.number is not None and row.segments is not None
         number, per_person = row.number.e164, self._limits.per_person
-        total = self._limits.typed_total if row.priority is Priority.TYPED else self._limits.total
+        total = self._windows[row.priority]
         used = [(window, self._reserved[window.length][number]) for window in per_person]
         used += [(window, self._reserved[window.length].total()) for window in total]
         if all(segments + min(row.segments, window.segments) <= window.segments for window, segments in used):
@@ -542,7 +547,9 @@ def references(row: Notification, installation: str) -> dict[str, int]:
 def _reference(row: Notification, attempt: int, installation: str) -> str:
     """Survives a restored backup and matches nothing else: made of who we are, what it says and to whom."""
     assert row.number is not None
-    text = texts.without_lateness(row.text or "")  # a life of this database that was less late sent the same page
+    text = row.text or ""
+    if row.is_page:  # a life of this database that was less late, or drew another token, sent the same page
+        text = texts.lasting(text)
     told = "|".join((installation, str(row.id), str(attempt), row.number.e164, text))
     return "sb" + hashlib.sha256(told.encode()).hexdigest()[:20]
 
@@ -553,7 +560,10 @@ def _lost(row: Notification, reason: str, now: datetime) -> Notification:
     )
 
 
-def _found(row: Notification, sms: ListedMessage, now: datetime) -> Notification:
+def _found(tx: Transaction, row: Notification, sms: ListedMessage, now: datetime) -> Notification:
+    token = texts.link_token(sms.text) if row.is_page else ""
+    # What another life sent carries that life's token, and its link is the one on the phone.
+    adopted = token if token and tx.notification_by_link(token) is None else row.link_token
     return row.becomes(
         Event.FOUND,
         submitted_at=now,
@@ -564,6 +574,7 @@ def _found(row: Notification, sms: ListedMessage, now: datetime) -> Notification
         next_look_at=None,
         asked_at=None,
         reason=None,
+        link_token=adopted,
     )
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.silence import Silence
 from bridge.domain.throttle import Spent
 
 T = TypeVar("T")
@@ -192,6 +193,22 @@ class SmsGateway(Protocol):
         ...
 
 
+class Silencer(Protocol):
+    """Who can keep a source quiet. Outcomes are values; Refused is its last word, Lost: nobody knows."""
+
+    async def create(self, silence: Silence, incident: Incident, by: str) -> str | Refused | Lost:
+        """Make it, or find that it was made before; what the source calls it."""
+        ...
+
+    async def end(self, silence: Silence, incident: Incident) -> Refused | Lost | None:
+        """End it wherever it is listed; None: it holds no longer."""
+        ...
+
+    async def fires(self, incident: Incident, fingerprints: Collection[str]) -> bool | Refused | Lost:
+        """Whether any of these alerts, or any other with the incident's labels, fires: silenced or not."""
+        ...
+
+
 # --- the chat ----------------------------------------------------------------------------------------
 
 
@@ -216,6 +233,7 @@ class IncidentView:
     """All a card says about an incident. `zone` is how this chat reads clocks.
 
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
+    `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here.
     """
 
     incident: Incident
@@ -225,6 +243,9 @@ class IncidentView:
     silent: bool = False
     holder: str = ""
     asks_again_at: datetime | None = None
+    silence: Silence | None = None
+    silenced_by: str = ""
+    may_silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,6 +571,19 @@ class Transaction(Protocol):
         """How many are open, by state."""
         ...
 
+    def silence(self, incident_id: int) -> Silence | None:
+        """The newest of this incident."""
+        ...
+
+    def silences_of(self, incident_ids: Collection[int]) -> list[Silence]: ...
+    def save_silence(self, silence: Silence) -> None:
+        """Insert or replace, by incident."""
+        ...
+
+    def silences_due(self, now: datetime, limit: int) -> list[Silence]:
+        """Those whose next step is due, the longest overdue first."""
+        ...
+
     # the outbox
     def add_notifications(self, notifications: Iterable[Notification]) -> None:
         """Raises Duplicate when one's `cause` is known."""
@@ -557,6 +591,7 @@ class Transaction(Protocol):
 
     def notification(self, notification_id: int) -> Notification | None: ...
     def notification_by_cause(self, cause: str) -> Notification | None: ...
+    def notification_by_link(self, token: str) -> Notification | None: ...
     def notifications_by_id(self, ids: Collection[int]) -> dict[int, Notification]: ...
     def notifications_of(self, incident_ids: Collection[int]) -> list[Notification]:
         """Of these incidents, in the order of their plan."""
@@ -682,6 +717,12 @@ class Transaction(Protocol):
         ...
 
     def updates_waiting(self, limit: int) -> list[TelegramUpdate]: ...
+    def do_update(self, bot_id: int, update_id: int) -> None:
+        """What it asks for is done, with this transaction; it goes on waiting until it is answered."""
+        ...
+
+    def is_update_done(self, bot_id: int, update_id: int) -> bool: ...
+
     def finish_update(self, bot_id: int, update_id: int, outcome: str, now: datetime) -> bool:
         """Mark one handled ("done", "bad: …"); False: it was already."""
         ...

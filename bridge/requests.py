@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 from bridge.domain.house import ChatPlace, Role
 from bridge.domain.incident import Incident
@@ -53,6 +55,19 @@ class PageRequest:
     chat: ChatPlace
     place: Place
     cause: str
+    reply_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A button under an incident's card: what it carried, and the chat it was pressed in.
+
+    `rung` is the next one as the card showed it, for a button that calls it.
+    """
+
+    token: str
+    chat_id: int
+    rung: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +104,27 @@ class Answered:
 
     incident: Incident
     changed: bool = True
+
+
+class Verb(StrEnum):
+    """What may be answered on the page behind the link in an SMS."""
+
+    ACKNOWLEDGE = "acknowledge"
+    TAKE_OVER = "take_over"
+    PASS_ON = "pass_on"  # noqa: S105 - a verb
+    RESOLVE = "resolve"
+    HAND_BACK = "hand_back"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What the page behind a link shows. `mine`: whoever it was texted to has it, or had it last."""
+
+    incident: Incident
+    mine: bool
+    holder: str
+    verbs: tuple[Verb, ...]
+    called: int  # SMS of the plan that are no longer ahead; *Pass on* on an old page calls nobody twice
+    zone: ZoneInfo
+    now: datetime
+    problem: str = ""  # why what was pressed could not be done

@@ -20,6 +20,7 @@ _ASIDE = re.compile(r"\s*\((?:instance|on|host) [^)]*\)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _LATE = re.compile(r"LATE \d+m\. ")
+_LINK_TOKEN = re.compile(r"(?<=/a/)[1-9A-HJ-NP-Za-km-z]{11}$")
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _LEAST_FACT = 20  # characters; a shorter stump tells nothing
@@ -50,10 +51,12 @@ def page(
     late: timedelta | None = None,
     call: int = 1,
     again: bool = False,
+    link: str = "",
 ) -> str:
     """The SMS that pages somebody, in at most `rules.max_segments`; never fails for its length.
 
-    `call` counts how often the whole plan has been climbed; `again`: it goes to who had it before.
+    `call` counts how often the whole plan has been climbed; `again`: it goes to who had it before. `link` is never
+    cut: the fact gives way to it, and it to the name, the first place, the hour and the number.
     """
     front = "TEST, nothing is broken. " if incident.test else ""
     if call > 1:
@@ -62,10 +65,13 @@ def page(
         front += "Back to you: "
     if late is not None:
         front += f"LATE {int(late.total_seconds() // 60)}m. "
-    tail = f" {_clock(incident.started_at, incident.opened_at, zone)} #{incident.id}"
+    tail = f" {hour(incident.started_at, incident.opened_at, zone)} #{incident.id}"
     places = [sms.plain(name, rules.alphabet) for name in incident.places]
     title, told = (sms.plain(text, rules.alphabet) for text in (incident.title, incident.fact))
     briefer = [_brief(name) for name in places]
+    least = f"{front}{title}{_where(incident, briefer[:1])}"
+    if link and sms.measure(f"{least}{tail} {link}").segments <= rules.max_segments:
+        tail += f" {link}"
     most = min(len(places), _PLACES_NAMED)
     for named in (places[:most], briefer[:most]):
         whole = _joined(f"{front}{title}{_where(incident, named)}", told)
@@ -76,7 +82,8 @@ def page(
         text = sms.shorten(_joined(head, told), rules.max_segments, tail)
         if len(text) - len(tail) - len(head) >= _LEAST_FACT:
             return text
-    return sms.shorten(_joined(f"{front}{title}{_where(incident, briefer[:1])}", told), rules.max_segments, tail)
+    text = sms.shorten(_joined(least, told), rules.max_segments, tail)
+    return text if text.startswith(least) else sms.shorten(least, rules.max_segments, tail)
 
 
 def taken(incident: Incident, rules: SmsRules, who: str) -> str:
@@ -91,7 +98,7 @@ def over(incident: Incident, rules: SmsRules, zone: ZoneInfo, who: str) -> str:
     ended = incident.ended_at or incident.opened_at
     lasted = int(incident.lasted(ended) / timedelta(minutes=1))
     had = f" {who} had it." if who else ""
-    said = f"OK {_named(incident)}: over at {_clock(ended, ended, zone)} after {lasted}m.{had}"
+    said = f"OK {_named(incident)}: over at {hour(ended, ended, zone)} after {lasted}m.{had}"
     return sms.shorten(sms.plain(said, rules.alphabet), rules.max_segments, f" #{incident.id}")
 
 
@@ -101,9 +108,20 @@ def ordinal(count: int) -> str:
     return f"{count}{ending}"
 
 
-def without_lateness(text: str) -> str:
-    """The page without the mark that says how late it is."""
-    return _LATE.sub("", text)
+def lasting(text: str) -> str:
+    """The page without what another life of the database would have said otherwise: how late it is, and the token."""
+    return _LINK_TOKEN.sub("", _LATE.sub("", text))
+
+
+def link_token(text: str) -> str:
+    """The token of the link that a page ends with; empty where there is none."""
+    found = _LINK_TOKEN.search(text)
+    return found[0] if found else ""
+
+
+def without_key(text: str) -> str:
+    """The page as others may read it: its link answers for whom it was sent to."""
+    return _LINK_TOKEN.sub("...", text)
 
 
 def late_by(planned_for: datetime, now: datetime) -> timedelta | None:
@@ -138,14 +156,14 @@ def _joined(head: str, told: str) -> str:
     return f"{head}{'.' if ':' in head else ':'} {told}"
 
 
-def _clock(started_at: datetime, opened_at: datetime, zone: ZoneInfo) -> str:
-    """The hour it began, with the date when that was not the day it reached us."""
-    opened = opened_at.astimezone(zone)
+def hour(at: datetime, today: datetime, zone: ZoneInfo) -> str:
+    """The hour as people there read it, with the date when that is not today's."""
+    local = today.astimezone(zone)
     try:
-        began = started_at.astimezone(zone)
+        then = at.astimezone(zone)
     except OverflowError:  # the year 9999 or 1, kept before such a start was refused: no reason to page nobody
-        began = opened
-    return began.strftime("%H:%M" if began.date() == opened.date() else "%d.%m %H:%M")
+        then = local
+    return then.strftime("%H:%M" if then.date() == local.date() else "%d.%m %H:%M")
 
 
 def _words(text: str) -> set[str]:

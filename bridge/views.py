@@ -19,6 +19,7 @@ from bridge.ports import (
     TroubleView,
     View,
 )
+from bridge.silencing import may_silence
 
 
 def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | None:
@@ -49,6 +50,8 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
     lines = tuple(RecipientLine(recipient(house, row), row) for row in rows)
     policy = house.policies.get(incident.policy or "")
     lasts = policy.ack_for if policy else None
+    asks_again_at = incident.acknowledged_at + lasts if incident.acknowledged_at and lasts else None
+    silence = tx.silence(incident.id)
     return IncidentView(
         incident,
         lines,
@@ -56,7 +59,10 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
         now,
         silent=bool(route and route.silent),
         holder=house.spoken(incident.acknowledged_by),
-        asks_again_at=incident.acknowledged_at + lasts if incident.acknowledged_at and lasts else None,
+        asks_again_at=silence.ends_at if silence and silence.holds else asks_again_at,
+        silence=silence,
+        silenced_by=house.spoken(silence.asked_by) if silence else "",
+        may_silence=may_silence(house, incident),
     )
 
 

@@ -33,6 +33,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from bridge.domain.incident import MOST_ROUNDS, IncidentState
 from bridge.domain.notification import Priority, Purpose, State
+from bridge.domain.silence import SilenceState
 from bridge.ports import ReceiptState
 from storage.tables import (
     Instant,
@@ -51,6 +52,8 @@ from storage.tables import (
     said,
     sending,
     sequence,
+    silence,
+    silence_goes_on,
     submitted,
     telegram_update,
     timeline,
@@ -184,11 +187,20 @@ def incidents(*, open_only: bool, since: datetime | None, chat: str | None, limi
     return select(incident).where(*wanted).order_by(incident.c.id.desc()).limit(limit)
 
 
+# --- silences ------------------------------------------------------------------------------------------
+
+silences_of: Select[Any] = select(silence).where(silence.c.incident_id.in_(_listed("incident_ids")))
+save_silence: Insert = _upsert(silence)
+silences_due: Select[Any] = (
+    select(silence).where(silence.c.next_at <= _now).order_by(silence.c.next_at, silence.c.incident_id).limit(_limit)
+)
+
 # --- the outbox ----------------------------------------------------------------------------------------
 
 add_notifications: Insert = insert(notification)
 notifications_by_id: Select[Any] = select(notification).where(notification.c.id.in_(_listed("ids")))
 notification_by_cause: Select[Any] = select(notification).where(notification.c.cause == bindparam("cause"))
+notification_by_link: Select[Any] = select(notification).where(notification.c.link_token == bindparam("token"))
 notifications_of: Select[Any] = (
     select(notification)
     .where(notification.c.incident_id.in_(_listed("incident_ids")))
@@ -446,6 +458,12 @@ finish_update: Update = (
     )
     .values(outcome=bindparam("became"), done_at=_now, body=b"")
 )
+_this_update = and_(telegram_update.c.bot_id == bindparam("bot"), telegram_update.c.update_id == bindparam("number"))
+# What it asked for is done, though its answer may still have to be said.
+do_update: Update = update(telegram_update).where(_this_update, update_waiting).values(outcome="done")
+is_update_done: Select[Any] = select(telegram_update.c.outcome).where(
+    _this_update, telegram_update.c.outcome.is_not(None)
+)
 
 # --- timers --------------------------------------------------------------------------------------------
 
@@ -493,6 +511,10 @@ move_waits: tuple[Update, ...] = (
     .where(incident.c.state == said(IncidentState.ACKNOWLEDGED))
     .values(_moved(incident, "acknowledged_at")),
     update(trouble).where(trouble_open).values(_moved(trouble, "seen_at")),
+    # When a silence ends is told to its source as an hour, and so stays one.
+    update(silence)
+    .where(silence_goes_on, silence.c.state != said(SilenceState.ACTIVE))
+    .values(_moved(silence, "asked_at", "next_at", "gone_since")),
 )
 
 
@@ -508,6 +530,7 @@ next_due: Select[Any] = select(
     _earliest(notification.c.next_poll_at, submitted).label("tracker"),
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),
+    _earliest(silence.c.next_at, silence_goes_on).label("silences"),
 )
 
 
@@ -525,24 +548,26 @@ _week_ago = bindparam("week_ago", type_=Instant())
 _day_ago = bindparam("day_ago", type_=Instant())
 _ended_long_ago = notification.c.ended_at < _before
 # Numbers and texts go; times, counts and cost stay. Each line says what stands for what is gone.
+_says_something = or_(
+    notification.c.number.is_not(None), notification.c.text.is_not(None), notification.c.link_token.is_not(None)
+)
 forget: tuple[Update | Delete, ...] = (
     delete(receipt).where(
         _some(receipt, receipt.c.received_at < _before, receipt.c.state != said(ReceiptState.STORED))
     ),
     update(notification)
-    .where(
-        _some(notification, _ended_long_ago, or_(notification.c.number.is_not(None), notification.c.text.is_not(None)))
-    )
-    .values(number=None, text=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
+    .where(_some(notification, _ended_long_ago, _says_something))
+    .values(number=None, text=None, link_token=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
     update(incident)
     .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
-    .values(fact="", places=()),
+    .values(fact="", places=(), labels={}),
     delete(question).where(_some(question, question.c.expires_at < _before, question.c.answer.is_not(None))),
     delete(card).where(_some(card, card.c.changed_at < _before, ~card_single)),
     delete(alert).where(alert.c.last_seen < _before, alert.c.ended_at.is_not(None)),
     delete(alert).where(
         alert.c.incident_id == literal(0), alert.c.last_seen < _day_ago
     ),  # tombstones serve for minutes
+    delete(silence).where(silence.c.ends_at < _before, silence.c.next_at.is_(None)),
     delete(trouble).where(trouble.c.over_at < _before),
     delete(telegram_update).where(telegram_update.c.done_at < _week_ago),  # Telegram brings none back after a day
 )

@@ -32,6 +32,7 @@ from bridge.domain.alert import AlertStatus
 from bridge.domain.incident import IncidentState
 from bridge.domain.notification import Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.silence import SilenceState
 from bridge.ports import CardKind, ReceiptState
 
 W = TypeVar("W", bound=StrEnum)
@@ -230,6 +231,7 @@ incident = Table(
     Column("rings", Integer, nullable=False, server_default="0"),
     Column("outbreaks", Integer, nullable=False, server_default="1"),
     Column("token", Text, nullable=False, server_default=""),
+    Column("labels", Json, nullable=False, server_default="{}"),
 )
 incident_open = incident.c.state != said(IncidentState.RESOLVED)
 # One open incident per key is the database's promise.
@@ -498,3 +500,22 @@ timer = Table(
     Column("due_at", Instant, nullable=False),
 )
 Index("timer_due", timer.c.due_at)
+
+silence = Table(
+    "silence",
+    metadata,
+    Column("incident_id", Id, primary_key=True, autoincrement=False),
+    Column("state", Word(SilenceState), nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("next_at", Instant),
+    Column("source_id", Text),
+    Column("undone_by", Text),
+    Column("failures", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("gone_since", Instant),
+)
+silence_goes_on = silence.c.next_at.is_not(None)
+Index("silence_due", silence.c.next_at, sqlite_where=silence_goes_on, postgresql_where=silence_goes_on)

@@ -13,6 +13,7 @@ from sqlalchemy import Table
 
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
+from bridge.domain.silence import Silence
 from bridge.domain.throttle import Spent
 from bridge.ports import (
     Card,
@@ -173,6 +174,18 @@ class SqlTransaction:
         counted: dict[IncidentState, int] = dict(self._db.rows(sql.incident_counts))
         return {state: counted.get(state, 0) for state in IncidentState if state is not IncidentState.RESOLVED}
 
+    def silence(self, incident_id: int) -> Silence | None:
+        return next(iter(self.silences_of([incident_id])), None)
+
+    def silences_of(self, incident_ids: Collection[int]) -> list[Silence]:
+        return self._all(Silence, sql.silences_of, incident_ids=incident_ids)
+
+    def save_silence(self, silence: Silence) -> None:
+        self._db.many(sql.save_silence, _SILENCE.names, [_SILENCE.cells(silence)])
+
+    def silences_due(self, now: datetime, limit: int) -> list[Silence]:
+        return self._all(Silence, sql.silences_due, now=now, limit=limit)
+
     # the outbox
 
     def add_notifications(self, notifications: Iterable[Notification]) -> None:
@@ -183,6 +196,9 @@ class SqlTransaction:
 
     def notification_by_cause(self, cause: str) -> Notification | None:
         return self._first(Notification, sql.notification_by_cause, cause=cause)
+
+    def notification_by_link(self, token: str) -> Notification | None:
+        return self._first(Notification, sql.notification_by_link, token=token)
 
     def notifications_by_id(self, ids: Collection[int]) -> dict[int, Notification]:
         return {found.id: found for found in self._all(Notification, sql.notifications_by_id, ids=ids)}
@@ -358,6 +374,12 @@ class SqlTransaction:
     def updates_waiting(self, limit: int) -> list[TelegramUpdate]:
         return self._all(TelegramUpdate, sql.updates_waiting, limit=limit)
 
+    def do_update(self, bot_id: int, update_id: int) -> None:
+        self._db.run(sql.do_update, bot=bot_id, number=update_id)
+
+    def is_update_done(self, bot_id: int, update_id: int) -> bool:
+        return bool(self._db.rows(sql.is_update_done, bot=bot_id, number=update_id))
+
     def finish_update(self, bot_id: int, update_id: int, outcome: str, now: datetime) -> bool:
         done = self._db.run(sql.finish_update, bot=bot_id, number=update_id, became=outcome, now=now)
         return done.rowcount == 1
@@ -387,9 +409,10 @@ class SqlTransaction:
             self._db.run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
 
     def next_due(self) -> dict[str, datetime]:
-        ((planned, leased, finder, tracker, reporter, timers),) = self._db.rows(sql.next_due)
+        ((planned, leased, finder, tracker, reporter, timers, silences),) = self._db.rows(sql.next_due)
         sender = min((at for at in (planned, leased) if at), default=None)
         due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
+        due["silences"] = silences
         return {tick: at for tick, at in due.items() if at}
 
     def _all(self, make: Callable[..., T], statement: Statement, **values: Any) -> list[T]:
@@ -412,6 +435,7 @@ _ALERT = _Shape(tables.alert)
 _INCIDENT = _Shape(tables.incident)
 _NOTIFICATION = _Shape(tables.notification)
 _QUESTION = _Shape(tables.question)
+_SILENCE = _Shape(tables.silence)
 _TROUBLE = _Shape(tables.trouble)
 _RECEIPT = tuple(column.name for column in tables.receipt.c)[1:]  # the database gives the id
 _CARD = tuple(column.name for column in tables.card.c)[1:]

@@ -30,3 +30,4 @@ need() {
 need "prometheus-alertmanager alertmanager" prometheus-alertmanager "the tests with a real Alertmanager"
 need strace strace "kill -9 at every call, power cuts and failing syncs (tests/faults)"
 need faketime faketime "the runs of a real process whose clock is set (tests/faults/test_faketime.py)"
+need "chromium chromium-browser google-chrome" chromium "the page behind an SMS link in a real browser"

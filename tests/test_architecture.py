@@ -24,7 +24,7 @@ OWNERS = {
     "anyascii": ("bridge.domain.sms",),
     "apscheduler": ("bridge.ticker",),
     "bot": ("bridge.app", "bridge.demo", "bridge.doctor"),
-    "httpx": ("bridge.calendars", "bridge.client", "bridge.heartbeat", "bridge.mobizon"),
+    "httpx": ("bridge.calendars", "bridge.client", "bridge.heartbeat", "bridge.mobizon", "bridge.silences"),
     "icalendar": ("bridge.calendars",),
     "phonenumbers": ("bridge.domain.phone",),
     "prometheus_client": ("bridge.metrics", "bridge.web"),

@@ -8,6 +8,7 @@ import typer
 from bridge.domain.wall import next_reading
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_YEARS = range(2000, 2100)
 _LONGEST_HOUR = len("18:00")
 
 
@@ -40,6 +41,14 @@ def ahead(written: str, zone: ZoneInfo, now: datetime) -> datetime:
     except ValueError as error:
         raise typer.BadParameter(f"{written!r} is no time; write 18:00 or 2026-11-22T18:00") from error
     return next_reading(reading, zone, now).astimezone(zone)
+
+
+def some_day(written: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """The same, of any day that calendars and rules can be asked about."""
+    moment = ahead(written, zone, now)
+    if moment.year not in _YEARS:
+        raise typer.BadParameter(f"{written!r} is too far away; write a day of these years, like 2026-12-24T03:00")
+    return moment.astimezone(UTC)
 
 
 def since(written: str | None, zone: ZoneInfo, now: datetime) -> dict[str, str]:

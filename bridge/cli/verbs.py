@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -181,13 +181,18 @@ def explain(
     payload: Annotated[Path, typer.Argument(metavar="PAYLOAD.json", help="A webhook's body; - reads it from stdin.")],
     source: Annotated[str, typer.Option("--source", metavar="NAME", help="The source of the config it comes from.")],
     route: Annotated[str | None, typer.Option("--route", metavar="NAME", help="As in /webhooks/SOURCE/ROUTE.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="As if it came then: 03:00, or 2026-12-24T03:00.")
+    ] = None,
     output: Answer = Output.TEXT,
 ) -> None:
     """Show what a webhook would do, sending nothing.
 
-    Its alerts and their routes, the incident, and each SMS word for word.
+    Its alerts and their routes, the incident, and its whole plan: who is called when, and each SMS word for word.
     """
-    loaded = asking.load(config)
+    loaded, now = asking.load(config), SystemClock().now()
+    if at is not None:
+        now = typed.some_day(at, loaded.house.time_zone, now)
     if str(payload) == "-":
         body = sys.stdin.buffer.read()
     else:
@@ -195,7 +200,7 @@ def explain(
             body = payload.read_bytes()
         except OSError as error:
             raise asking.failed(f"{payload}: cannot be read ({error.strerror})") from error
-    _explain(loaded, source, body, route, output)
+    _explain(loaded, source, body, route, output, now)
 
 
 # --- through a running bridge ----------------------------------------------------------------------
@@ -285,11 +290,12 @@ def incidents(
             words.local(one["ended_at"], zone),
             one["severity"],
             one["route"] or "none",
+            one["acknowledged_by"] or "",
             " ".join([one["title"], *one["places"][:3]]),
         )
         for one in found["items"]
     ]
-    words.table(("number", "state", "since", "over", "severity", "route", "what"), rows, "no incidents")
+    words.table(("number", "state", "since", "over", "severity", "route", "taken by", "what"), rows, "no incidents")
 
 
 @app.command()
@@ -364,7 +370,7 @@ def replay(
     loaded = asking.load(config)
     if dry_run:
         kept = asking.wait_for(asking.kept_receipt(loaded.storage.path, receipt))
-        _explain(loaded, kept.source, kept.body, kept.route, output)
+        _explain(loaded, kept.source, kept.body, kept.route, output, SystemClock().now())
         return
 
     async def again() -> Any:
@@ -582,12 +588,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _explain(config: "Config", source: str, body: bytes, route: str | None, output: Output) -> None:
+def _explain(config: "Config", source: str, body: bytes, route: str | None, output: Output, now: datetime) -> None:
     from bridge.explain import CannotExplain
     from bridge.explain import explain as rehearse
 
     try:
-        found = asking.wait_for(rehearse(config, source, body, SystemClock().now(), route=route))
+        found = asking.wait_for(rehearse(config, source, body, now, route=route))
     except CannotExplain as error:
         raise asking.failed(str(error)) from error
     if output is Output.JSON:

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
 if TYPE_CHECKING:
+    from bridge.domain.notification import Notification
     from bridge.explain import ExplainedIncident, Explanation
 
 
@@ -121,6 +124,17 @@ def say_incident(incident: Mapping[str, Any], zone: ZoneInfo) -> None:
     began = local(incident["started_at"] or incident["opened_at"], zone)
     over = f", over {local(incident['ended_at'], zone)} by {incident['ended_by']}" if incident["ended_at"] else ""
     say(f"since {began}{over}; {incident['firing']} of {incident['total']} alerts fire")
+    if incident["acknowledged_by"]:
+        via = f" {incident['acknowledged_via']}" if incident["acknowledged_via"] else ""
+        verb = "has it" if incident["state"] == "acknowledged" else "had it"
+        say(f"{incident['acknowledged_by']} {verb}, taken {local(incident['acknowledged_at'], zone)}{via}")
+    ahead = [row for row in incident["notifications"] if row["state"] == "planned"]
+    if ahead:
+        rungs = groupby(sorted(ahead, key=itemgetter("due_at")), key=itemgetter("due_at"))
+        say(
+            "next "
+            + "; ".join(f"{', '.join(_recipient(r['to']) for r in rung)} {local(at, zone)}" for at, rung in rungs)
+        )
     say("")
     say_notifications(incident["notifications"], zone)
 
@@ -131,7 +145,7 @@ def say_notifications(rows: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None
         (
             f"#{row['id']}",
             _recipient(row["to"]),
-            fate(row),
+            f"{fate(row)}, due {local(row['due_at'], zone)}" if row["state"] == "planned" else fate(row),
             local(row["created_at"], zone),
             local(row["submitted_at"], zone),
             local(row["ended_at"], zone) if row["state"] == "delivered" else "",
@@ -165,7 +179,8 @@ def say_explanation(found: "Explanation", watch_chat: str | None) -> None:
         told = f"; {watch_chat} is told" if watch_chat else ""
         say(f"{found.source} would not be understood: {found.problem}{told}. Nobody would be paged.")
         return
-    say(f"{found.source}: {_alerts(len(found.alerts))}, group {found.group_key}")
+    at = f"{found.at.astimezone(found.zone):%a %d %b %Y %H:%M} {found.zone.key}"
+    say(f"{found.source}, {at}: {_alerts(len(found.alerts))}, group {found.group_key}")
     for one in found.alerts:
         alert = one.alert
         routes = ", ".join(f"route {route}" if route else "no route" for route in one.routes)
@@ -175,13 +190,21 @@ def say_explanation(found: "Explanation", watch_chat: str | None) -> None:
         say("A resolve ends what fires in its group by then; here the history is empty.")
     for opened in found.incidents:
         say("")
-        _say_planned(opened, watch_chat)
+        _say_planned(opened, watch_chat, found.at)
     if found.incidents:
         say("")
         say("Nothing was sent. The numbers (#…) stand for those it would get.")
+    if any(opened.planned for opened in found.incidents):
+        say("This is how it goes if every SMS arrives and nobody takes it.")
+    if any(opened.rotas for opened in found.incidents):
+        say("Who is on call is by the config; what was swapped with /oncall only the running bridge knows.")
+    for sentence in found.unknown:
+        say(sentence)
 
 
-def _say_planned(opened: "ExplainedIncident", watch_chat: str | None) -> None:
+def _say_planned(opened: "ExplainedIncident", watch_chat: str | None, now: datetime) -> None:
+    from bridge.texts import length, ordinal
+
     incident = opened.incident
     what = " ".join([incident.title, *incident.places[:3]])
     if not incident.route:
@@ -192,20 +215,70 @@ def _say_planned(opened: "ExplainedIncident", watch_chat: str | None) -> None:
     told = [f"card in {incident.chat}" if incident.chat else "no card"]
     told.append(f"policy {incident.policy}" if incident.policy else "no policy, so no SMS")
     say("  " + ", ".join(told))
-    for row in opened.planned:
-        at = f"{(row.claimed_at or row.due_at).astimezone(opened.zone):%H:%M:%S}"
-        number = f" {row.number.masked}" if row.number else ""
-        if row.submitted_at is None:
-            say(f"  {at}  {row.target}{number}: {row.state}, {row.reason}")
-            continue
-        segments = f"{row.segments} segment{'s' * ((row.segments or 1) > 1)}"
-        say(f"  {at}  {row.target}{number} · {row.alphabet}, {len(row.text or '')} characters, {segments}")
-        say(f"            {row.text}")
+    for sentence in _hours_in_force(opened, now):
+        say(f"  {sentence}")
+    called = 1
+    for rung in opened.rungs:
+        if (call := opened.call_of(rung[0])) != called:
+            called = call
+            say(f"  {ordinal(call)} call")
+        for row in rung:
+            _say_row(opened, row, now)
+        if nexts := [after for row in rung if (after := opened.next_at(row))]:
+            say(f"            the next at {_hour(max(nexts), opened.zone, now)} if it is on no handset by then")
+    if opened.nobody_at is not None:
+        rings = f"{incident.chat} rings, and again after 5, 10, 20, 40 minutes, then hourly" if incident.chat else ""
+        at = _hour(opened.nobody_at, opened.zone, now)
+        say(f"  {at}  nobody has it: {rings or 'there is no chat to ring in; give the route one'}")
+    if opened.planned and opened.ack_for:
+        say(f"  taken, it asks again after {length(opened.ack_for)} if it still fires")
+    if opened.planned and opened.told_by_sms:
+        say(f"  those who were paged get an SMS {' and '.join(opened.told_by_sms)}")
+
+
+def _hours_in_force(opened: "ExplainedIncident", now: datetime) -> Iterator[str]:
+    hours = opened.hours
+    if opened.incident.note:
+        yield opened.incident.note
+    if hours.held:
+        until = f"until {_hour(hours.held_until, opened.zone, now)}" if hours.held_until else "and no end is in sight"
+        yield f"held by the hours of its route {until}"
+    if hours.other_policy:
+        yield f"by the hours of its route; at other hours {f'policy {hours.usual}' if hours.usual else 'no policy'}"
+
+
+def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) -> None:
+    from bridge.domain.escalation import CHAT, ROTA
+    from bridge.explain import hour_of
+
+    at, state = _hour(hour_of(row), opened.zone, now), str(row.state)
+    if row.target == CHAT:
+        rings = "rings" if row.state == "delivered" else f"does not ring: {row.reason}"
+        say(f"  {at}  {opened.incident.chat or 'the chat that is not there'} {rings}")
+        return
+    turn = f" ({rota})" if (rota := opened.rotas.get(row.id)) and rota != row.target else ""
+    name = f"{row.target}{turn}{f' {row.number.masked}' if row.number else ''}"
+    if row.submitted_at is None:
+        gap = state == "failed" and row.target.startswith(ROTA)
+        say(f"  {at}  {name}: {state}, {'nobody is on call then' if gap else row.reason}")
+        return
+    segments = f"{row.segments} segment{'s' * ((row.segments or 1) > 1)}"
+    say(f"  {at}  {name} · {row.alphabet}, {len(row.text or '')} characters, {segments}")
+    say(f"            {row.text}")
+
+
+def _hour(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """The clock there; with the day, when it is another than today's."""
+    there = at.astimezone(zone)
+    return f"{there:%H:%M:%S}" if there.date() == now.astimezone(zone).date() else f"{there:%a %d %b %H:%M:%S}"
 
 
 def explanation_json(found: "Explanation") -> dict[str, Any]:
+    from bridge.explain import hour_of
+
     return {
         "source": found.source,
+        "at": _iso(found.at, found.zone),
         "problem": found.problem or None,
         "group_key": found.group_key,
         "alerts": [
@@ -229,19 +302,42 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
                 "places": list(opened.incident.places),
                 "policy": opened.incident.policy,
                 "chat": opened.incident.chat,
+                "hours": {
+                    "muted": opened.hours.muted,
+                    "held": opened.hours.held,
+                    "held_until": _iso(opened.hours.held_until, opened.zone),
+                    "other_policy": opened.hours.other_policy,
+                    "usual_policy": opened.hours.usual,
+                },
                 "sms": [
                     {
                         "person": row.target,
-                        "at": (row.claimed_at or row.due_at).astimezone(opened.zone).isoformat(),
+                        "rota": opened.rotas.get(row.id, "").removeprefix("rota ") or None,
+                        "call": opened.call_of(row),
+                        "step": row.step,
+                        "at": _iso(hour_of(row), opened.zone),
                         "leaves": row.submitted_at is not None,
                         "reason": row.reason,
                         "text": row.text,
                         "alphabet": row.alphabet,
                         "segments": row.segments,
+                        "next_if_on_no_handset_by": _iso(opened.next_at(row), opened.zone),
                     }
-                    for row in opened.planned
+                    for row in opened.sms
                 ],
+                "rings": [
+                    {"call": opened.call_of(row), "step": row.step, "at": _iso(hour_of(row), opened.zone)}
+                    for row in opened.rings
+                ],
+                "nobody_at": _iso(opened.nobody_at, opened.zone),
+                "ack_for_seconds": lasts.total_seconds() if (lasts := opened.ack_for) else None,
+                "also_told": opened.told_by_sms,
             }
             for opened in found.incidents
         ],
+        "unknown": list(found.unknown),
     }
+
+
+def _iso(at: datetime | None, zone: ZoneInfo) -> str | None:
+    return at.astimezone(zone).isoformat() if at else None

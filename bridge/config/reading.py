@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from bridge.config import scalars
 from bridge.config.document import Findings, Table, read_document, shown, shown_path
-from bridge.config.scalars import Wrong, choice, duration, flag, near, number, text
+from bridge.config.scalars import Wrong, brief, choice, duration, flag, near, number, text
 from bridge.config.schema import ALPHABETS, FILE, KEY_PLACES, KINDS, PRIORITIES, ROLES, UPDATES
 from bridge.config.section import Section, Surroundings, override
 from bridge.config.values import (
@@ -135,6 +135,7 @@ def _config(file: Section) -> Config:
         sms=rules,
         limits=_limits(file.section("limits")),
         watch=watch,
+        public_url=server.public_url,
         scripts={name: token.role for name, token in tokens.items()},
     )
     return Config(
@@ -168,6 +169,8 @@ class _Known(NamedTuple):
         return person
 
     def target(self, written: str) -> str:
+        if written == EVERYONE and not self.rotas:
+            raise Wrong("there are no rotas, so it is nobody; add rotas, or write names of people")
         if written in (CHAT, EVERYONE):
             return written
         if written.lower().startswith(ROTA):
@@ -442,7 +445,7 @@ def _policy(name: str, section: Section, known: _Known) -> Policy:
     if read and all(target == CHAT for step in read for target in step.notify):
         section.warn("nobody in it gets an SMS; a route without a policy shows its card as well", "steps")
     usual = Policy(name, read)
-    return Policy(
+    policy = Policy(
         name,
         read,
         repeat=section.get("repeat", number(0, MOST_ROUNDS - 1), usual.repeat),
@@ -453,6 +456,22 @@ def _policy(name: str, section: Section, known: _Known) -> Policy:
         remind=section.get("remind", flag, usual.remind),
         reopen_within=section.get("reopen_within", duration(), usual.reopen_within),
     )
+    _look_at_waits(section, steps, policy)
+    return policy
+
+
+def _look_at_waits(section: Section, steps: list[Section], policy: Policy) -> None:
+    """Warn of times that undo each other."""
+    for written, step in zip(steps, policy.steps, strict=True):
+        if "deliver_within" in written and step.deliver_within and step.deliver_within >= step.wait:
+            late = f"the next step is called by then anyway, after its wait of {brief(step.wait)}"
+            written.warn(f"{late}; write less, or off", "deliver_within")
+    if policy.repeat and not any("wait" in step for step in steps):
+        every = "no step says how long it waits, so all of it is called every"
+        section.warn(f"{every} {brief(Step(()).wait)}; write wait beside notify", "repeat")
+    if policy.ack_for and policy.steps and policy.ack_for < policy.steps[0].wait:
+        sooner = f"shorter than the wait of the first step ({brief(policy.steps[0].wait)})"
+        section.warn(f"{sooner}, so taking it calls sooner than not taking it; write more, like 2h", "ack_for")
 
 
 def _step(section: Section, known: _Known) -> Step:
@@ -468,10 +487,11 @@ def _step(section: Section, known: _Known) -> Step:
 
 
 def _routes(
-    file: Section, policies: Iterable[str], known: _Known, intervals: Mapping[str, TimeInterval]
+    file: Section, policies: Mapping[str, Policy], known: _Known, intervals: Mapping[str, TimeInterval]
 ) -> tuple[Route, ...]:
     routes: list[Route] = []
-    for section in file.sections("routes"):
+    sections = file.sections("routes")
+    for section in sections:
         name = section.need("name", scalars.name, "critical") or ""
         if name and name in (route.name for route in routes):
             section.problem(f'a second route called "{shown(name)}"; names are what cards and URLs tell apart', "name")
@@ -490,7 +510,44 @@ def _routes(
                 hours=_route_hours(section, policies, intervals),
             )
         )
+    _look_for_dead_ends(sections, routes)
+    for section, route in zip(sections, routes, strict=True):
+        _look_at_its_policies(section, route, policies)
     return tuple(routes)
+
+
+def _look_for_dead_ends(sections: list[Section], routes: list[Route]) -> None:
+    """Warn of routes that no alert comes to, and of a way on that leads nowhere."""
+    for place, (section, route) in enumerate(zip(sections, routes, strict=True)):
+        for above in routes[:place]:
+            if not above.continues and set(above.matchers) <= set(route.matchers):
+                takes = "everything" if above.catches_all else "all that this one matches"
+                section.warn(
+                    f"no alert comes to {shown(route.name)}: {shown(above.name)} above takes {takes} and does not "
+                    "continue; move this one up, or remove it if no URL names it"
+                )
+                break
+    if routes and routes[-1].continues:
+        sections[-1].warn("no route stands below it to go on to; remove it, or move the route up", "continue")
+
+
+def _look_at_its_policies(section: Section, route: Route, policies: Mapping[str, Policy]) -> None:
+    """Warn of what a policy would do on this route and cannot."""
+    for name in dict.fromkeys((route.policy, *(policy for _, policy in route.hours.policies))):
+        policy = policies.get(name or "")
+        if policy is None or not policy.steps:
+            continue
+        if route.chat is None and any(CHAT in step.notify for step in policy.steps):
+            section.warn(f"policy {shown(policy.name)} calls the chat, and this route has none; add chat")
+        if route.ttl is None:
+            continue
+        second = policy.delay + policy.steps[0].wait
+        if route.ttl <= policy.delay:
+            begins = f"over before policy {shown(policy.name)} sends its first SMS, after {brief(policy.delay)}"
+            section.warn(f"{begins}: nobody would be paged; write more", "ttl")
+        elif route.ttl <= second and (policy.repeat or len(policy.steps) > 1):
+            climbs = f"over before policy {shown(policy.name)} calls its second step, after {brief(second)}"
+            section.warn(f"{climbs}: only the first ever is; write more", "ttl")
 
 
 def _route_hours(section: Section, policies: Iterable[str], intervals: Mapping[str, TimeInterval]) -> RouteHours:
@@ -512,6 +569,10 @@ def _route_hours(section: Section, policies: Iterable[str], intervals: Mapping[s
         hold=named("hold_time_intervals"),
         policies=tuple(changes or ()),
     )
+    for key, quiet in (("hold_time_intervals", there.hold), ("mute_time_intervals", there.mute)):
+        together = TimeInterval("", tuple(entry for interval in quiet for entry in interval.entries))
+        if len(quiet) > 1 and together.never_ends:
+            section.problem("together they never end, so nobody would ever be paged; narrow one of them", key)
     given = [key for key in (*_QUIET, "policy_at") if key in section]
     if "policy" not in section and "policy_at" not in section and given:
         section.problem("no policy, so it pages nobody at any hour; remove this, or add policy", given[0])
@@ -546,7 +607,21 @@ def _source(name: str, section: Section, routes: set[str]) -> tuple[SourceSettin
         routes=frozenset(bounds or ()),
         dedup_window=section.get("dedup_window", duration(), usual.dedup_window),
     )
-    return SourceSettings(name, kind, _credentials(section)), rules
+    api_url, api_token = section.get("api_url", _api_url), section.secret("api_token")
+    given = [key for key in ("api_url", "api_token", "api_token_file") if key in section]
+    if given and kind != "alertmanager":
+        section.problem("only an Alertmanager can be silenced; remove it", given[0])
+    elif given and "api_url" not in section:
+        section.problem("nobody is shown this token; add api_url: http://alertmanager.example:9093", given[0])
+    rules = replace(rules, silences=api_url is not None)
+    return SourceSettings(name, kind, _credentials(section), api_url, api_token), rules
+
+
+def _api_url(written: str) -> str:
+    address = scalars.url(written)
+    if address.endswith("/api/v2"):
+        raise Wrong("we add /api/v2 ourselves; leave it out")
+    return address
 
 
 def _credentials(section: Section) -> Credentials:
@@ -606,6 +681,7 @@ def _limits(section: Section) -> Limits:
         per_person=windows("per_person", usual.per_person),
         total=windows("total", usual.total),
         typed_share=section.get("typed_share", scalars.share, usual.typed_share),
+        critical_share=section.get("critical_share", scalars.share, usual.critical_share),
     )
 
 

@@ -82,8 +82,10 @@ _SERVER = _keys(
     "Where we listen.",
     {
         "listen": _text("Where senders and scripts on this machine reach us; another port.", default="127.0.0.1:9877"),
-        "public_listen": _text("A second address that may face the internet; serves webhooks and Telegram only."),
-        "public_url": _text("How the world reaches public_listen, for Telegram's webhook."),
+        "public_listen": _text(
+            "A second address that may face the internet; serves webhooks, links and Telegram only."
+        ),
+        "public_url": _text("How the world reaches public_listen: for the link in a page, and Telegram's webhook."),
         "max_body": _text("A larger webhook is refused; raise it for enormous groups.", default="32MiB"),
         "allow_plain": _flag("Listening beyond this machine without TLS; put a proxy in front first."),
     },
@@ -234,6 +236,8 @@ _SOURCE = _keys(
         ),
         "open": _flag("Takes webhooks from anybody who finds the address."),
         "routes": _words("The only routes it may name or match; all without it."),
+        "api_url": _text("Alertmanager's own address: silences from the chat are made there."),
+        **_secret("api_token", "The bearer token that a proxy before it wants to see"),
         "dedup_window": _duration("The same news inside it is a repeat, later a reminder.", default="20m"),
     },
 )
@@ -279,6 +283,9 @@ _LIMITS = _keys(
     {
         "per_person": _windows("For one number, per window."),
         "total": _windows("For the house, per window."),
+        "critical_share": _text(
+            "The part of total that is kept for critical routes.", default="10%", pattern="^[0-9]+%$"
+        ),
         "typed_share": _text("The part of total that /sms and the API may use.", default="70%", pattern="^[0-9]+%$"),
     },
 )

@@ -69,6 +69,8 @@ class SourceSettings:
     name: str
     kind: str
     credentials: Credentials
+    api_url: str | None = None  # of its own API; ours are the paths behind it
+    api_token: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from bridge.config import load_config
 from bridge.demo.mobizon import Happening, SimulatedMobizon
 from bridge.demo.playground import Playground
 from bridge.demo.telegram import SimulatedMessage, SimulatedTelegram
+from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.ports import Transaction
 
@@ -30,6 +31,7 @@ OPS = -1001234567890
 AIGERIM = 111111111
 PHONES = {"aigerim": "+77010000001", "jonas": "+4915112345678"}
 _PACE = 1.5  # seconds more on each leg than the simulators take by themselves
+_WAIT = timedelta(seconds=20)  # until the next is called: nobody watches a demo for five minutes
 _FIRST_ACT = 60.0  # seconds that the opening scene may take before `--once` calls it failed
 
 _CONFIG = """
@@ -38,11 +40,15 @@ server: {{listen: "{listen}"}}
 storage: {{url: "sqlite:{folder}/bridge.db"}}
 mobizon: {{base_url: {mobizon}, api_key: demo, sender_id: MyAlpha}}
 telegram: {{token: "{token}", api_url: {telegram}}}
-chats: {{ops: {{id: -1001234567890}}}}
+chats: {{ops: {{id: -1001234567890, page: critical}}}}
 people:
   aigerim: {{phone: "+77010000001", telegram_id: 111111111, role: operator}}
   jonas: {{phone: "+4915112345678", telegram_id: 222222222, role: responder}}
-policies: {{critical: {{steps: [{{notify: [aigerim, jonas]}}]}}}}
+policies:
+  critical:
+    steps:
+      - {{notify: [aigerim], wait: {wait:.0f}s, deliver_within: "off"}}
+      - {{notify: [jonas], wait: {wait:.0f}s, deliver_within: "off"}}
 sources:
   alertmanager: {{token: demo}}
   generic: {{token: demo}}
@@ -68,6 +74,7 @@ async def play(listen: str | None = None, data: Path | None = None, *, once: boo
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sms-bridge-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
         stage = await _set_the_stage(stack, folder, listen)
+        _print_what_to_try(stage)
         opening = asyncio.create_task(stage.opening())
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,7 +85,7 @@ async def play(listen: str | None = None, data: Path | None = None, *, once: boo
         if once:
             stop.cancel()
             return opening.result()
-        _print_what_to_try(stage)
+        print(f"\nIt stays up. Ctrl-C ends it{'' if data else ' and leaves nothing behind'}.\n", flush=True)
         await stop
     print("\nEnded." if data else "\nEnded, and nothing is left behind.")
     return True
@@ -99,13 +106,25 @@ class _Stage:
         return f"http://127.0.0.1:{self.bridge.ports[0]}"
 
     async def opening(self) -> bool:
-        """Alertmanager posts, somebody types, and every SMS is followed to its handset; whether all arrived."""
+        """Alertmanager posts, nobody or somebody takes it, somebody types; whether every SMS reached its handset."""
+        narrator = self.narrator
         await self._alertmanager_posts()
-        await self.narrator.all_delivered(2)
+        if not await narrator.hears(lambda: narrator.arrived("aigerim") > 0):
+            return False
+        next_call = narrator.called_at("jonas")
+        if next_call is not None:
+            narrator.say(
+                "waiting",
+                f"press Acknowledge, or see Jonas called at {next_call.astimezone():%H:%M:%S} "
+                f"(the demo waits {_WAIT.seconds} s, not 5 min)",
+            )
+        if not await narrator.hears(lambda: narrator.arrived("jonas") > 0 or narrator.is_taken):
+            return False
         text = "/sms jonas the disk of db1 is yours, thank you"
-        self.narrator.say("chat", f"Aigerim types: {text}")
+        narrator.say("chat", f"Aigerim types: {text}")
+        before = narrator.arrived("jonas")
         self.telegram.type(AIGERIM, OPS, text)
-        return await self.narrator.all_delivered(3) and await self._cards_say_so()
+        return await narrator.hears(lambda: narrator.arrived("jonas") > before) and await self._cards_say_so()
 
     async def _cards_say_so(self) -> bool:
         """Wait until the chat has heard of it too."""
@@ -131,8 +150,8 @@ class _Narrator:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.bridge: Bridge | None = None
-        self._seen: dict[int, State] = {}
-        self._incidents: set[int] = set()
+        self._rows: dict[int, Notification] = {}
+        self._incidents: dict[int, Incident] = {}
         self._cards: dict[int, str] = {}
         self._arrived = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,30 +168,45 @@ class _Narrator:
         assert self.bridge is not None
         rows, incidents = await self.bridge.store.read(_newest)
         for incident in reversed(incidents):
-            if incident.id not in self._incidents:
-                self._incidents.add(incident.id)
+            known, self._incidents[incident.id] = self._incidents.get(incident.id), incident
+            if known is None:
                 planned = sum(row.incident_id == incident.id for row in rows)
-                self.say(
-                    "incident", f"#{incident.id} opened on route {incident.route or 'none'}; {planned} SMS planned"
-                )
+                where = f" on route {incident.route}" if incident.route else ""
+                self.say("incident", f"#{incident.id} opened{where}; {planned} SMS planned")
+            elif (incident.state, incident.rings) != (known.state, known.rings):
+                self._tell_answer(incident)
         for row in reversed(rows):
-            before, self._seen[row.id] = self._seen.get(row.id), row.state
-            if row.state is not before:
+            before, self._rows[row.id] = self._rows.get(row.id), row
+            if before is None or row.state is not before.state:
                 self._tell(row, before)
         async with self._arrived:
             self._arrived.notify_all()
 
-    def _tell(self, row: Notification, before: State | None) -> None:
+    def _tell_answer(self, incident: Incident) -> None:
+        match incident.state:
+            case IncidentState.ACKNOWLEDGED:
+                name = (incident.acknowledged_by or "somebody").capitalize()
+                self.say("incident", f"#{incident.id}: {name} has it, nobody else is called")
+            case IncidentState.RESOLVED:
+                self.say("incident", f"#{incident.id} is over")
+            case IncidentState.TRIGGERED if incident.rings:
+                self.say("incident", f"#{incident.id}: nobody has it, so the chat rings")
+            case IncidentState.TRIGGERED:
+                self.say("incident", f"#{incident.id}: nobody has it any more")
+
+    def _tell(self, row: Notification, before: Notification | None) -> None:
         name = (row.person or row.target).capitalize()
+        if before is None:
+            later = f" for {row.due_at.astimezone():%H:%M:%S}" if row.due_at > row.created_at else ""
+            self.say("sms", f"{name:<8} planned{later}")
         match row.state:
-            case State.PLANNED if before is None:
-                self.say("sms", f"{name:<8} planned")
             case State.SUBMITTED:
                 self.say("sms", f"{name:<8} accepted by Mobizon")
             case State.DELIVERED:
                 assert row.ended_at is not None
                 took = (row.ended_at - row.created_at).total_seconds()
-                self.say("sms", f"{name:<8} on the handset, {took:.0f} s after it was asked for")
+                since = "the alert" if row.is_page else "it was asked for"
+                self.say("sms", f"{name:<8} on the handset, {took:.0f} s after {since}")
             case State.FAILED | State.UNDELIVERED | State.UNCERTAIN | State.CANCELLED:
                 self.say("sms", f"{name:<8} {row.state}: {row.reason}")
             case _:
@@ -193,10 +227,19 @@ class _Narrator:
             print(f"{'':>19} │ {line}", flush=True)
         self.committed(())  # whoever waits for the chat looks again
 
-    async def all_delivered(self, count: int) -> bool:
-        """Wait until so many SMS are on their handsets; False when it takes too long."""
+    def arrived(self, name: str) -> int:
+        """How many SMS this person has on the handset."""
+        return sum(row.person == name and row.state is State.DELIVERED for row in self._rows.values())
 
-        return await self.hears(lambda: sum(state is State.DELIVERED for state in self._seen.values()) >= count)
+    def called_at(self, name: str) -> datetime | None:
+        """When this person's turn comes, if it is still ahead."""
+        rows = self._rows.values()
+        return next((row.due_at for row in rows if row.target == name and row.state is State.PLANNED), None)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody has answered for what the demo opened."""
+        return any(incident.state is not IncidentState.TRIGGERED for incident in self._incidents.values())
 
     async def hears(self, true: Callable[[], bool]) -> bool:
         """Wait until it is true; False when it takes too long."""
@@ -237,6 +280,7 @@ async def _open(
     for address in (listen,) if listen else (f"127.0.0.1:{PORT}", "127.0.0.1:0"):
         text = _CONFIG.format(
             zone=_zone(),
+            wait=_WAIT.total_seconds(),
             listen=address,
             folder=folder,
             mobizon=mobizon.base_url,
@@ -257,21 +301,21 @@ def _print_what_to_try(stage: _Stage) -> None:
     play = f"http://127.0.0.1:{stage.playground_port}"
     print(
         f"""
-It stays up. Try, in another terminal:
+Try, in another terminal:
 
   curl -H 'Authorization: Bearer demo' {stage.address}/webhooks/generic \\
        -d '{{"message": "Backup failed on db2", "severity": "critical"}}'     # a webhook
-  curl --data-urlencode 'text=/sms jonas hello' {play}/chat      # type in the chat
+  curl --data-urlencode 'text=/ack' {play}/chat                  # type in the chat
   curl {play}/phones                                             # look at the phones
 
-or look at it all in a browser: {play}
-sms-bridge {__version__}. Ctrl-C ends it and leaves nothing behind.
+or look at it all, and press its buttons, in a browser: {play}
+sms-bridge {__version__}
 """,
         flush=True,
     )
 
 
-def _newest(tx: Transaction) -> tuple[list[Notification], list[Any]]:
+def _newest(tx: Transaction) -> tuple[list[Notification], list[Incident]]:
     return tx.find_notifications(limit=50), tx.incidents(open_only=False, limit=20)
 
 

@@ -154,6 +154,11 @@ def rung_of(row: Notification) -> tuple[int, int]:
     return row.round, row.step
 
 
+def has_begun(row: Notification) -> bool:
+    """Whether its rung was called, as far as this row is concerned."""
+    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
+
+
 def react(rows: Sequence[Notification], row: Notification, was: Notification, now: datetime) -> Reaction:
     """What a new state of `row` means for the plan it belongs to; `rows` is all of it, `row` included.
 
@@ -163,7 +168,7 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
     """
     rung = [other for other in rows if rung_of(other) == rung_of(row)]
     ahead = _ahead(rows, row)
-    if any(rung_of(other) > rung_of(row) and _has_begun(other) for other in rows):
+    if any(rung_of(other) > rung_of(row) and has_begun(other) for other in rows):
         return Reaction()
     if hopeless := why_hopeless(rung, now):
         if ahead:
@@ -185,6 +190,11 @@ def hasten(rows: Sequence[Notification], now: datetime) -> tuple[tuple[Notificat
     """The next rung is now, by somebody's wish; nothing where none is ahead, or it is being called already."""
     ahead = [row for row in rows if row.state is State.PLANNED and not row.resent]
     return _moved(ahead, min(now - _next_due(ahead), timedelta(0))) if ahead else ()
+
+
+def next_rung(rows: Iterable[Notification]) -> tuple[int, int] | None:
+    """The rung that is called next; None when nobody is left to call."""
+    return min((rung_of(row) for row in rows if row.state is State.PLANNED), default=None)
 
 
 def why_hopeless(rung: Iterable[Notification], now: datetime) -> str:
@@ -236,10 +246,6 @@ def _is_settled(row: Notification) -> bool:
 
 def _settled_at(row: Notification) -> datetime | None:
     return min((at for at in (row.submitted_at, row.lost_at, row.ended_at) if at), default=None)
-
-
-def _has_begun(row: Notification) -> bool:
-    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
 
 
 def _nobody_reached(rows: Iterable[Notification]) -> bool:

@@ -81,6 +81,7 @@ class SourceRules:
     kind: str
     routes: frozenset[str] = frozenset()
     dedup_window: timedelta = timedelta(minutes=20)
+    silences: bool = False  # it has an API that keeps it quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class House:
     sms: SmsRules = SmsRules()
     limits: Limits = Limits()
     watch: Watch = Watch()
+    public_url: str | None = None  # what the world calls us; None: no link in an SMS
     scripts: Mapping[str, Role] = field(default_factory=dict)  # API tokens by name, and what each may do
 
     def person_by_telegram(self, user_id: int) -> Person | None:

@@ -1,6 +1,6 @@
 """An incident: the trouble people answer for, from the first firing alert to its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -71,7 +71,7 @@ class Incident:
     `title`, `places`, `fact` and `severity` describe what fires now, or fired last. `places` are the
     first few; `firing` counts all. `test` marks what a source's own test button made. `asked_by` opened it by
     hand. `first_round` is where the plan in force begins; plans before it are torn up. `rings` counts how often
-    the chat was told that nobody has it, `outbreaks` how often it began.
+    the chat was told that nobody has it, `outbreaks` how often it began. `labels` are what all its alerts have.
     """
 
     id: int
@@ -106,6 +106,7 @@ class Incident:
     rings: int = 0
     outbreaks: int = 1
     token: str = field(default="", repr=False)  # what its buttons carry: not to be guessed, and of this database only
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -134,6 +135,16 @@ class Incident:
             started_at=min([self.started_at, *(a.starts_at for a in everything if a.starts_at > NO_START)]),
             **also,
         )
+
+    def sharing(self, alerts: Iterable[Mapping[str, str]], *, afresh: bool = False) -> "Incident":
+        """With the labels that these alerts have too, all of the same value; `afresh`: whatever it had before."""
+        shared = None if afresh else dict(self.labels)
+        for labels in alerts:
+            if shared is None:
+                shared = {name: value for name, value in labels.items() if value}
+            elif shared:
+                shared = {name: value for name, value in shared.items() if labels.get(name) == value}
+        return replace(self, labels=shared or {})
 
     def acknowledge(self, by: str, now: datetime, via: str = "") -> "Incident":
         """Somebody has it, or somebody else takes it over; what is over stays over."""

@@ -15,11 +15,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The house's caps. `typed_share` is the part of `total` that /sms and the API may use, 0 to 1."""
+    """The house's caps. Of `total`, /sms and the API may use `typed_share`, and `critical_share` is kept for critical
+    pages; both from 0 to 1.
+    """
 
     per_person: tuple[Window, ...] = (Window(timedelta(minutes=5), 5), Window(timedelta(hours=1), 11))
     total: tuple[Window, ...] = (Window(timedelta(hours=1), 60), Window(timedelta(days=1), 200))
     typed_share: float = 0.7
+    critical_share: float = 0.1
 
     @property
     def longest(self) -> timedelta:
@@ -27,9 +30,15 @@ class Limits:
         return max((window.length for window in (*self.per_person, *self.total)), default=timedelta(0))
 
     @property
+    def normal_total(self) -> tuple[Window, ...]:
+        """The house windows as pages see them that are not critical: a flood of them leaves room for what is."""
+        return tuple(Window(w.length, max(1, w.segments - int(w.segments * self.critical_share))) for w in self.total)
+
+    @property
     def typed_total(self) -> tuple[Window, ...]:
         """The house windows as typed texts see them; at least one segment, or nothing could ever be typed."""
-        return tuple(Window(w.length, max(1, int(w.segments * self.typed_share))) for w in self.total)
+        typed = (max(1, int(w.segments * self.typed_share)) for w in self.total)
+        return tuple(Window(w.length, min(w.segments, own)) for w, own in zip(self.normal_total, typed, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

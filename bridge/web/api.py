@@ -1,7 +1,7 @@
 """The API for scripts: send an SMS, ask what became of it, see incidents, receipts and the balance."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import assert_never
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from bridge.clock import Clock
 from bridge.config import ApiToken, Config
-from bridge.dispatcher import Accepted, Asked, Asker, Denied, Dispatcher, SmsRequest
+from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, SmsRequest
 from bridge.domain.house import ChatPlace, Role
 from bridge.domain.notification import Notification, State
 from bridge.inquiries import Inquiries, Money
@@ -26,6 +26,7 @@ TOKEN = web.RequestKey("token", ApiToken)
 _LARGEST_REQUEST = 64 * 1024
 _PAGE = 50
 _DAY = timedelta(days=1)
+_VIA = "through the API"
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -112,6 +113,27 @@ class Api:
                 timeline=_timeline(status.timeline),
             )
         )
+
+    async def acknowledge(self, request: web.Request) -> web.Response:
+        """The incident as it is then; a body is not read."""
+        return await self._answer(request, self._dispatcher.acknowledge)
+
+    async def resolve(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._dispatcher.resolve)
+
+    async def _answer(
+        self, request: web.Request, answer: Callable[[int, Asker, str], Awaitable[Answered | Denied]]
+    ) -> web.Response:
+        number = _number(request, "no incident has this number")
+        said = await answer(number, asker(request[TOKEN]), _VIA)
+        if isinstance(said, Denied) and said.forbidden:
+            raise self._denied(said)
+        if isinstance(said, Denied):
+            there = await self._inquiries.status(number)
+            if there is None or not isinstance(there.view, IncidentView) or there.view.incident.id != number:
+                raise Problem(404, f"there is no incident #{number}")
+            raise Problem(409, said.reason)
+        return await self.incident(request)
 
     async def list_receipts(self, request: web.Request) -> web.Response:
         """Those of the last day, or of `since`."""

@@ -15,6 +15,7 @@ from bridge.inquiries import Inquiries
 from bridge.metrics import Metrics
 from bridge.ports import Live, Store
 from bridge.web import bodies, credentials
+from bridge.web.answer_page import AnswerPage
 from bridge.web.api import TOKEN, Api
 from bridge.web.openapi import Pages
 from bridge.web.operations import Operations, Ready, Reload
@@ -31,6 +32,7 @@ class Access(Enum):
 
     ANYBODY = "anybody"
     OWN = "whoever shows the credential that its own handler wants"
+    LINK = "whoever was texted its address; there is nothing at any other"
     LOOPBACK = "anybody while we listen on loopback, else any API token"
     OBSERVER = Role.OBSERVER
     RESPONDER = Role.RESPONDER
@@ -69,14 +71,19 @@ def build_apps(
     api = Api(config, dispatcher, inquiries, clock)
     operations = Operations(store, clock, metrics, reload, ready)
     pages = Pages()
+    answers = AnswerPage(dispatcher, inquiries, clock)
     endpoints = [
         Endpoint(_EVERY_METHOD, "/webhooks/{source}", Access.OWN, webhooks.receive, public=True),
         Endpoint(_EVERY_METHOD, "/webhooks/{source}/{route}", Access.OWN, webhooks.receive, public=True),
+        Endpoint("GET", "/a/{token}", Access.LINK, answers.show, public=True),
+        Endpoint("POST", "/a/{token}", Access.LINK, answers.press, public=True),
         Endpoint("POST", "/api/v1/sms", Access.RESPONDER, api.send_sms),
         Endpoint("GET", "/api/v1/sms", Access.OBSERVER, api.list_sms),
         Endpoint("GET", "/api/v1/sms/{id}", Access.OBSERVER, api.sms),
         Endpoint("GET", "/api/v1/incidents", Access.OBSERVER, api.list_incidents),
         Endpoint("GET", "/api/v1/incidents/{id}", Access.OBSERVER, api.incident),
+        Endpoint("POST", "/api/v1/incidents/{id}/acknowledge", Access.RESPONDER, api.acknowledge),
+        Endpoint("POST", "/api/v1/incidents/{id}/resolve", Access.RESPONDER, api.resolve),
         Endpoint("GET", "/api/v1/receipts", Access.OBSERVER, api.list_receipts),
         Endpoint("GET", "/api/v1/receipts/{id}", Access.OBSERVER, api.receipt),
         Endpoint("POST", "/api/v1/receipts/{id}/replay", Access.OPERATOR, api.replay),
@@ -128,7 +135,7 @@ def _application(endpoints: Iterable[Endpoint], config: Live[Config], *, on_loop
 def _guarded(endpoint: Endpoint, config: Live[Config], *, on_loopback: bool) -> Handler:
     """The handler, behind a check of the API token; a body is never read before."""
     match endpoint.access:
-        case Access.ANYBODY | Access.OWN:
+        case Access.ANYBODY | Access.OWN | Access.LINK:
             return endpoint.handler
         case Access.LOOPBACK:
             if on_loopback:

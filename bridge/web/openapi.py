@@ -54,6 +54,14 @@ OPERATIONS = (
         refusals=(401, 404),
     ),
     Operation(
+        "POST", "/api/v1/incidents/{id}/acknowledge", "You have it: nobody else is called. 409 when it is over. Takes "
+        "a responder and no body.", 200, shapes.IncidentWhole, refusals=(401, 403, 404, 409, 503),
+    ),
+    Operation(
+        "POST", "/api/v1/incidents/{id}/resolve", "It is over, until it begins anew. Takes a responder and no body.",
+        200, shapes.IncidentWhole, refusals=(401, 403, 404, 503),
+    ),
+    Operation(
         "GET", "/api/v1/receipts", "Webhooks that arrived and what became of them, the newest first.",
         200, shapes.ReceiptList, query={"since": "7d, 1h or an RFC 3339 time; 1d when absent"}, refusals=(400, 401),
     ),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from bridge import texts
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.inquiries import Money
@@ -120,6 +121,9 @@ class IncidentItem(BaseModel):
     last_seen: datetime | None
     ended_at: datetime | None
     ended_by: str | None
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    acknowledged_via: str
     policy: str | None
     chat: str | None
     critical: bool
@@ -225,7 +229,7 @@ def sms(row: Notification, *, whole: bool) -> Sms:
         to=_recipient(row, whole=whole),
         person=row.person,
         incident=row.incident_id,
-        text=row.text if whole else None,
+        text=_text(row) if whole else None,
         alphabet=row.alphabet,
         segments=row.segments,
         created_at=row.created_at,
@@ -241,6 +245,10 @@ def sms(row: Notification, *, whole: bool) -> Sms:
         asked_by=row.asked_by,
         chat=row.chat,
     )
+
+
+def _text(row: Notification) -> str | None:
+    return texts.without_key(row.text) if row.text and row.is_page else row.text
 
 
 def balance(money: Money) -> BalanceNow:

@@ -124,4 +124,6 @@ def test_after_the_opening_it_fits_and_before_it_does_not(
 
 def test_typed_sms_have_their_share_of_the_house() -> None:
     assert [w.segments for w in Limits(total=(Window(HOUR, 60),), typed_share=0.7).typed_total] == [42]
+    assert [w.segments for w in Limits(total=(Window(HOUR, 60),), typed_share=1.0).typed_total] == [54]
+    assert [w.segments for w in Limits(total=(Window(HOUR, 60), Window(HOUR, 4))).normal_total] == [54, 4]
     assert [w.segments for w in Limits(total=(Window(HOUR, 1),), typed_share=0.1).typed_total] == [1]

@@ -13,7 +13,7 @@ from bridge import texts
 from bridge.domain.alert import Alert, AlertStatus
 from bridge.domain.house import SmsRules
 from bridge.domain.incident import Incident
-from bridge.domain.sms import measure
+from bridge.domain.sms import measure, plain
 
 BEGAN = datetime(2026, 11, 19, 22, 10, tzinfo=UTC)
 ALMATY = ZoneInfo("Asia/Almaty")
@@ -71,6 +71,55 @@ def test_a_page_never_fails_for_its_text(title: str, places: list[str], fact: st
     text = texts.page(incident, SmsRules(alphabet=alphabet), ALMATY)
     assert measure(text).segments == 1
     assert text.endswith(" 03:10 #1042")
+
+
+LINK = "https://sms.example.net/a/7fKq2MZp9Wd"
+OTHER = "https://sms.example.net/a/GnRJ1RR9vxA"
+
+
+def test_the_link_stands_last() -> None:
+    text = "HostOutOfDiskSpace db1: Disk is almost full (< 10% left) 03:10 #1042 https://sms.example.net/a/7fKq2MZp9Wd"
+    assert page(DISK, link=LINK) == text and len(text) == 106
+    seven = replace(DISK, places=("db1", "db2", "db3", "web1", "web2", "web3", "web4"), firing=7)
+    assert page(seven, link=LINK) == (
+        f"HostOutOfDiskSpace x7: db1 db2 db3 web1 web2 web3 +1. Disk is almost full (< 10% left) 03:10 #1042 {LINK}"
+    )
+
+
+def test_the_fact_gives_way_to_the_link_and_the_link_to_the_name() -> None:
+    long = "The disk of the primary database will be full in a few minutes at the pace of the last hour, please look"
+    assert page(replace(DISK, fact=long), link=LINK) == (
+        "HostOutOfDiskSpace db1: The disk of the primary database will be full in a few minutes at the pace of the... "
+        f"03:10 #1042 {LINK}"
+    )
+    name = "A" * 120
+    assert page(replace(DISK, title=name), link=LINK) == f"{name} db1: Disk is almost full... 03:10 #1042"
+    assert page(replace(DISK, title="Диск переполнен"), link=LINK) == f"Диск переполнен db1 03:10 #1042 {LINK}"
+    assert "https" not in page(replace(DISK, title="На диске почти нет места"), link=LINK)  # 70 signs are few
+
+
+@given(
+    st.text(max_size=120),
+    st.lists(st.text(min_size=1, max_size=40), max_size=8),
+    st.text(max_size=300),
+    st.sampled_from(["auto", "gsm7", "unicode"]),
+    st.integers(1, 3),
+)
+def test_a_link_is_whole_or_absent_and_costs_no_segment(
+    title: str, places: list[str], fact: str, alphabet: str, segments: int
+) -> None:
+    incident = replace(DISK, title=title, places=tuple(places), fact=fact)
+    rules = SmsRules(alphabet=alphabet, max_segments=segments)
+    texts_made = [texts.page(incident, rules, ALMATY, link=link) for link in (LINK, OTHER)]
+    for text, link in zip(texts_made, (LINK, OTHER), strict=True):
+        assert measure(text).segments <= segments
+        assert text.endswith((f" 03:10 #1042 {link}", " 03:10 #1042"))
+        if text.endswith(link):
+            where = f" {texts._brief(plain(places[0], alphabet))}" if places else ""
+            assert text.startswith(plain(title, alphabet) + where)
+    # Two lives of a database draw two tokens, and recognise each other's SMS all the same.
+    assert texts.lasting(texts_made[0]) == texts.lasting(texts_made[1])
+    assert (texts_made[0] == texts_made[1]) == (not texts_made[0].endswith(LINK))
 
 
 @pytest.mark.parametrize(

@@ -244,11 +244,11 @@ async def test_id_answers_strangers_too_with_nothing_but_ids() -> None:
 
 async def test_what_is_not_built_yet_or_unknown_says_so() -> None:
     async with a_scene() as scene:
-        for text in ("/page db is down", "/sms oncall hello", "/nonsense", "/nonsense@sms_bridge_bot"):
+        for text in ("/test jonas", "/sms oncall hello", "/nonsense", "/nonsense@sms_bridge_bot"):
             await scene.say(text)
 
         assert scene.replies() == [
-            "/page is not built yet in this version.",
+            "/test is not built yet in this version.",
             "Rotas are not built yet in this version; name a person or a number.",
             "There is no /nonsense; /help lists what there is.",
         ]
@@ -270,7 +270,7 @@ async def test_help_and_start_introduce() -> None:
         (AIGERIM, OPS, Scope(chat="ops")),
         (DANA, OPS, Scope(chat="ops")),
         (AIGERIM, AIGERIM, EVERYTHING),
-        (JONAS, JONAS, Scope(asked_by="jonas")),
+        (JONAS, JONAS, Scope(own="jonas")),
     ],
 )
 async def test_a_group_sees_its_own_things_and_a_person_theirs(by: int, chat: int, scope: Scope) -> None:
@@ -290,7 +290,7 @@ async def test_status_shows_the_card_afresh_with_its_timeline() -> None:
         await scene.say("/status what")
 
         assert scene.replies() == [
-            "→ #1043 +7 701 ••• •• 01 · accepted by Mobizon 08:10:00\n\n08:10:00  asked for, aigerim",
+            "→ #1043 +7 701 ••• •• 01 · accepted by Mobizon 08:10:00\n\n08:10:00  asked for, Aigerim",
             "Which one? Try /status 1042",
         ]
 

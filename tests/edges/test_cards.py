@@ -9,11 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cards import LONGEST, Button, clip, question_data, render, stamp
+from bot.cards import LONGEST, Button, Rendered, clip, incident_list, question_data, render, stamp, with_timeline
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Notification, State
+from bridge.domain.notification import Notification, Purpose, State
 from bridge.domain.phone import PhoneNumber
-from bridge.ports import IncidentView, NoteView, Question, QuestionView, RecipientLine, SmsView, Trouble, TroubleView
+from bridge.ports import (
+    IncidentView,
+    NoteView,
+    Question,
+    QuestionView,
+    RecipientLine,
+    RingView,
+    SmsView,
+    TimelineEntry,
+    Trouble,
+    TroubleView,
+    View,
+)
 from bridge.texts import length
 from tests.edges.bot_scene import ALMATY, typed_sms
 from tests.fakes import START
@@ -64,7 +76,7 @@ def a_page(name: str, **changes: Any) -> RecipientLine:
         id=1044, target=name, due_at=START, created_at=START, incident_id=1042, person=name,
         number=PhoneNumber("+77010000001"),
     )  # fmt: skip
-    return RecipientLine(name, replace(page, **changes))
+    return RecipientLine(name.capitalize(), replace(page, **changes))
 
 
 def incident_card(incident: Incident, *lines: RecipientLine) -> str:
@@ -79,20 +91,124 @@ def sms_card(**changes: Any) -> str:
 
 
 def test_an_open_incident_says_what_who_and_what_comes_next() -> None:
-    card = incident_card(
-        an_incident(),
-        a_page("aigerim", state=State.SUBMITTED, submitted_at=START + timedelta(seconds=4), message_id="1"),
-        a_page("jonas", due_at=NOW + timedelta(minutes=5)),
-        a_page("dana", due_at=NOW + timedelta(minutes=5)),
-        a_page("aigerim", due_at=NOW + timedelta(minutes=15)),
-    )
+    called = {"state": State.SUBMITTED, "submitted_at": START + timedelta(seconds=4), "message_id": "1"}
+    later = {"due_at": NOW + timedelta(minutes=5), "step": 2}
+    lines = [
+        a_page("aigerim", **called, deliver_within=timedelta(minutes=22)),
+        a_page("jonas", **later),
+        a_page("dana", **later),
+        a_page("aigerim", due_at=NOW + timedelta(minutes=15), step=3),
+    ]
 
-    assert card == (
+    assert incident_card(an_incident(), *lines) == (
         "🔴 #1042 HostOutOfDiskSpace db1 · critical · since 08:10\n"
         "Disk is almost full (< 10% left)\n"
         "• Aigerim  accepted by Mobizon 08:10:04\n"
-        "  next  Jonas, Dana 08:36; Aigerim 08:46"
+        "  next  Jonas, Dana 08:36; at 08:32 if it is not on the handset\n"
+        "  then  Aigerim 08:46; this chat rings"
     )
+
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([a_page("jonas", due_at=NOW + MINUTE)], ["  next  Jonas 08:32, then this chat rings"]),
+        ([a_page("chat", target="chat", person=None, due_at=NOW + MINUTE)],
+         ["  next  this chat 08:32, then this chat rings"]),
+        (
+            [a_page("jonas", state=State.DELIVERED, ended_at=START, deliver_within=MINUTE),
+             a_page("jonas", round=2, due_at=NOW + MINUTE), a_page("dana", round=2, step=2, due_at=NOW + 6 * MINUTE),
+             a_page("jonas", round=3, due_at=NOW + 11 * MINUTE)],
+            ["  next  all steps once more 08:32", "  then  once more 08:42; this chat rings"],
+        ),
+        (
+            [a_page("jonas", step=n, due_at=NOW + n * MINUTE) for n in range(1, 6)],
+            ["  next  Jonas 08:32", "  then  Jonas 08:33; Jonas 08:34; 2 more steps; this chat rings"],
+        ),
+        ([a_page("jonas", state=State.DELIVERED, submitted_at=NOW, ended_at=NOW, wait=5 * MINUTE)],
+         ["  next  this chat rings 08:36"]),
+        ([a_page("jonas", state=State.SENDING)], []),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_the_card_says_who_is_next_and_when(lines: list[RecipientLine], words: list[str]) -> None:
+    card = incident_card(an_incident(), *lines).splitlines()
+    assert [line for line in card if line.startswith("  ")] == words
+
+
+def test_what_became_of_each_call_is_told_a_line_a_person() -> None:
+    minutes = [START + n * MINUTE for n in range(9)]
+    at_operator = {
+        "state": State.SUBMITTED,
+        "gateway_status": "ACCEPTD",
+        "message_id": "1",
+        "deliver_within": 2 * MINUTE,
+    }
+    card = incident_card(
+        an_incident(outbreaks=3, first_round=11),
+        a_page("dana", state=State.DELIVERED, ended_at=START),  # of the plan before
+        a_page("aigerim", round=11, submitted_at=START, status_at=minutes[0], **at_operator),
+        a_page("jonas", round=11, step=2, state=State.DELIVERED, ended_at=minutes[2], message_id="2"),
+        a_page("aigerim", round=11, step=2, submitted_at=NOW, status_at=NOW, **at_operator),
+        a_page("magnum", round=11, step=2, state=State.FAILED, reason="no phone"),
+    )
+
+    assert card.splitlines() == [
+        "🔴 #1042 HostOutOfDiskSpace db1 · critical · since 08:10 · 3rd time · everybody was called",
+        "Disk is almost full (< 10% left)",
+        "✗ Aigerim  at the operator since 08:10, not on the handset in 2 min: moved on; "
+        "2nd SMS at the operator since 08:31",
+        "✓ Jonas  on the handset 08:12:00",
+        "✗ Magnum  not sent: no phone",
+        "  next  this chat rings",
+    ]
+
+
+def test_who_has_it_is_told_with_what_cannot_be_recalled() -> None:
+    flying = {"state": State.SUBMITTED, "gateway_status": "ACCEPTD", "submitted_at": NOW, "validity": 60}
+    taken = an_incident(
+        state=IncidentState.ACKNOWLEDGED, acknowledged_by="jonas", acknowledged_at=NOW,
+        acknowledged_via="from his SMS link",
+    )  # fmt: skip
+    lines = (
+        a_page("aigerim", **flying), a_page("aigerim", round=2, **flying), a_page("jonas", **flying),
+        a_page("dana", state=State.DELIVERED, ended_at=NOW),
+        a_page("aigerim", purpose=Purpose.TAKEN, state=State.DELIVERED, ended_at=NOW),
+    )  # fmt: skip
+    view = IncidentView(taken, lines, ALMATY, NOW, holder="Jonas", asks_again_at=NOW + 120 * MINUTE)
+
+    assert render(view).text.splitlines() == [
+        "🟡 #1042 HostOutOfDiskSpace db1 · Jonas has it",
+        "Disk is almost full (< 10% left)",
+        "Acknowledged 08:31 from his SMS link. Nobody else will be called; asks again 10:31 if it still fires.",
+        "Aigerim: 2 SMS at the operator cannot be recalled, may arrive until 09:31",
+        "✓ Dana  on the handset 08:31:00",
+        "Told who has it: ✓ Aigerim",
+    ]
+
+
+def test_that_nobody_has_it_names_everybody_and_what_became_of_each() -> None:
+    lines = (
+        a_page("jonas", state=State.DELIVERED, ended_at=START + 2 * MINUTE),
+        a_page("aigerim", state=State.UNDELIVERED, gateway_status="EXPIRED", ended_at=START + 3 * MINUTE),
+        a_page("jonas", round=2, state=State.DELIVERED, ended_at=START + 14 * MINUTE),
+    )
+    about = IncidentView(an_incident(rings=1, policy="critical", token="f00d"), lines, ALMATY, NOW)
+    ring = render(RingView(about))
+
+    assert ring.text.splitlines() == [
+        "🆘 #1042 NOBODY HAS IT · HostOutOfDiskSpace db1 · 21 min",
+        "Called twice.",
+        "Jonas: on the handset 08:12 and 08:24, no answer",
+        "Aigerim: never on the handset; not delivered: expired 08:13",
+        "Everyone here: whoever reads this first, take it.",
+    ]
+    assert ring.buttons == ((Button("Acknowledge", data="i:1042:f00d:a"),),)
+    taken = replace(about, holder="Dana", incident=replace(about.incident, state=IncidentState.ACKNOWLEDGED))
+    assert render(RingView(taken)) == Rendered("🟡 #1042 HostOutOfDiskSpace db1 · Dana has it")
 
 
 def test_several_alerts_are_counted_and_places_shortened() -> None:
@@ -118,6 +234,7 @@ def test_a_resolved_incident_says_how_long_and_who_was_told() -> None:
         a_page("aigerim", state=State.UNDELIVERED, gateway_status="EXPIRED", message_id="2", cost="41.00",
                currency="KZT"),
         a_page("dana", state=State.CANCELLED),
+        a_page("jonas", purpose=Purpose.OVER, state=State.SUBMITTED, submitted_at=NOW),
     )  # fmt: skip
 
     assert card.splitlines() == [
@@ -125,6 +242,7 @@ def test_a_resolved_incident_says_how_long_and_who_was_told() -> None:
         "Disk is almost full (< 10% left)",
         "08:10–08:31, resolved by alertmanager",
         "Told: Jonas on the handset 08:10:09, after 9 s · Aigerim not delivered: expired · 2 SMS, 61.50 KZT",
+        "Told that it is over: → Jonas",
     ]
 
 
@@ -291,14 +409,92 @@ def test_a_note_is_said_as_it_is() -> None:
 _words = st.text(max_size=5000)
 
 
-@given(_words, _words, st.lists(st.text(max_size=300), max_size=20), st.integers(0, 60))
-def test_every_card_fits_into_one_message(title: str, fact: str, places: list[str], people: int) -> None:
-    incident = an_incident(title=title, fact=fact, places=tuple(places), note=fact)
-    lines = [a_page(f"person {n}", state=State.FAILED, reason=fact[:200]) for n in range(people)]
-    for one in (incident, replace(incident, state=IncidentState.RESOLVED)):
-        card = incident_card(one, *lines)
-        assert len(card.encode("utf-16-le", "replace")) <= 2 * LONGEST
-        assert "#1042" in card
+_times = st.one_of(st.just(NOW), st.datetimes(timezones=st.just(UTC)))
+_short = st.text(max_size=300)
+_spans = st.timedeltas(timedelta(0), timedelta(days=9))
+_numbers = st.integers(0, 10**15 - 1)
+_tokens = st.text("0123456789abcdef", min_size=16, max_size=16)
+_rows = st.builds(
+    Notification,
+    id=_numbers, target=st.sampled_from(["aigerim", "chat", "rota primary", "+77010000001"]), due_at=_times,
+    created_at=_times, state=st.sampled_from(State), incident_id=st.just(1042), round=st.integers(1, 999_999),
+    step=st.integers(0, 9999), purpose=st.sampled_from(Purpose), reason=st.none() | _short, number=st.none(),
+    text=st.none(), submitted_at=st.none() | _times, ended_at=st.none() | _times, lost_at=st.none() | _times,
+    claimed_at=st.none() | _times, status_at=st.none() | _times, validity=st.none() | st.integers(1, 4320),
+    gateway_status=st.sampled_from([None, "ACCEPTD", "EXPIRED", "ODD"]), moderated=st.booleans(), wait=_spans,
+    deliver_within=st.none() | _spans, failures=st.integers(0, 2), attempt=st.integers(0, 2),
+    message_id=st.sampled_from([None, "1"]), cost=st.sampled_from([None, "20.50"]), link_token=st.none(),
+    reference=st.none() | st.text("sb0123456789abcdef", min_size=22, max_size=22), asked_at=st.none() | _times,
+)  # fmt: skip
+_incidents = st.builds(
+    an_incident,
+    id=_numbers, title=_words, fact=_words, note=_words, severity=_short, source=_short, ended_by=st.none() | _short,
+    places=st.lists(_short, max_size=20).map(tuple), state=st.sampled_from(IncidentState), firing=_numbers,
+    total=_numbers, truncated=_numbers, policy=st.sampled_from([None, "critical"]), test=st.booleans(),
+    source_url=st.sampled_from(["", "https://example.net/" + "x" * 900]), ended_at=st.none() | _times,
+    acknowledged_at=st.none() | _times, acknowledged_via=_short, asked_by=st.none() | _short,
+    first_round=st.integers(1, 999_999), rings=st.integers(0, 9), outbreaks=st.integers(1, 999), token=_tokens,
+)  # fmt: skip
+_incident_views = st.builds(
+    IncidentView, _incidents,
+    st.lists(st.builds(RecipientLine, _short, _rows), max_size=12).map(tuple), st.just(ALMATY), _times,
+    holder=_short, asks_again_at=st.none() | _times,
+)  # fmt: skip
+_views = st.one_of(
+    _incident_views,
+    st.builds(RingView, _incident_views, _words),
+    st.builds(SmsView, _rows, _short, st.just(ALMATY), _times, name=st.none() | _short, problem=st.none() | _words),
+    st.builds(
+        QuestionView,
+        st.builds(a_question, id=_numbers, text=_words, why=_words, token=_tokens,
+                  answer=st.sampled_from([None, "sent", "dropped", "expired"])),
+        st.just(ALMATY), _times,
+    ),
+    st.builds(
+        TroubleView,
+        st.builds(Trouble, st.just(1), _short, _short, _words, _times, _times, over_at=st.none() | _times),
+        st.just(ALMATY), _times,
+    ),
+    st.builds(NoteView, _words),
+)  # fmt: skip
+
+
+def _fits(card: Rendered) -> None:
+    assert len(card.text.encode("utf-16-le", "replace")) <= 2 * LONGEST
+    buttons = [button for row in card.buttons for button in row]
+    assert all((button.data is None) is not (button.url is None) and button.label for button in buttons)
+    assert all(len(button.data.encode()) <= 64 for button in buttons if button.data)
+
+
+@given(_views)
+def test_every_view_fits_into_one_message_with_buttons_that_telegram_takes(view: View) -> None:
+    _fits(render(view))
+    if isinstance(view, IncidentView | SmsView):
+        _fits(with_timeline(view, [TimelineEntry(1, NOW, "something happened " * 20, "aigerim")] * 99))
+    if isinstance(view, IncidentView):
+        assert f"#{view.incident.id}" in render(view).text
+        assert len(incident_list([view] * 50).encode("utf-16-le", "replace")) <= 2 * LONGEST
+
+
+@pytest.mark.parametrize("state", IncidentState)
+def test_a_hundred_people_leave_room_for_what_comes_next(state: IncidentState) -> None:
+    ended = {"state": State.FAILED, "reason": "Mobizon: " + "x" * 400}
+    lines = [a_page(f"person {n}", **ended) for n in range(99)]
+    lines.append(a_page("jonas", step=2, due_at=NOW + MINUTE))
+    card = incident_card(
+        an_incident(title="x" * 900, fact="y" * 900, note="z" * 900, state=state, policy="one"), *lines
+    )
+
+    assert len(card.encode("utf-16-le")) <= 2 * LONGEST
+    assert state is not IncidentState.TRIGGERED or card.endswith("\n  next  Jonas 08:32, then this chat rings")
+    assert "more" in card
+
+
+def test_a_long_timeline_keeps_what_came_last() -> None:
+    entries = [TimelineEntry(1042, START + n * MINUTE, f"step {n} " + "x" * 90, "aigerim") for n in range(300)]
+    told = with_timeline(IncidentView(an_incident(), (), ALMATY, NOW), entries).text
+
+    assert "earlier\n" in told and "step 299 " in told and "step 1 " not in told
 
 
 @given(_words)

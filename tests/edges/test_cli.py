@@ -25,7 +25,7 @@ from bridge.demo.telegram import BOT_TOKEN
 from bridge.domain.house import Role
 from storage import head_revision
 from tests.edges.cli_scene import SINCE, a_config, a_terminal, typed
-from tests.world import CONFIG, firing
+from tests.world import CONFIG, JONAS, firing
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = "http://127.0.0.1:9"
@@ -81,6 +81,11 @@ def test_the_version_is_told() -> None:
         ("messages --config FILE --sort id:up", "id is sorted ASC or DESC, not UP"),
         ("messages --config FILE --page-size 7", "Mobizon lists 25, 50 or 100 messages a page, not 7"),
         ("messages --config FILE --page -1", "'--page': Input should be greater than or equal to 0"),
+        ("explain --config FILE --source generic --at soon -", "'soon' is no time; write 18:00 or 2026-11-22T18:00"),
+        (
+            "explain --config FILE --source generic --at 1999-12-24T03:00 -",
+            "is too far away; write a day of these years",
+        ),
         ("replay --config FILE one", "'ID': Input should be a valid integer"),
         ("balance --config FILE -o yaml", "'yaml' is not one of"),
     ],
@@ -251,6 +256,25 @@ async def test_a_page_is_seen_from_the_shell(tmp_path: Path) -> None:
     assert f"{kept['receipt']}   2026-11-20" in received.out
     assert "1 alert: #1 opened" in received.out
     assert (nothing.code, nothing.err) == (1, "there is no incident or SMS #99\n")
+
+
+async def test_who_has_it_and_who_is_next_is_seen_from_the_shell(tmp_path: Path) -> None:
+    steps = "{notify: [aigerim], wait: 5m}, {notify: [jonas, chat], wait: 5m}"
+    climb = CONFIG.replace("steps: [{notify: [aigerim, jonas]}]", f"steps: [{steps}]")
+    async with a_terminal(tmp_path, climb) as terminal:
+        await terminal.world.post("alertmanager", firing("db1"))
+        await terminal.world.advance(seconds=10)
+        nobody = await terminal.types("show", "1")
+        none_listed = await terminal.types("incidents")
+        await terminal.world.press("Acknowledge", by=JONAS)
+        taken = await terminal.types("show", "1")
+        listed = await terminal.types("incidents")
+    assert "next jonas, chat 2026-11-20 08:15:" in nobody.out
+    assert "queued, due 2026-11-20 08:15:" in nobody.out
+    assert "jonas  HostOutOfDiskSpace" not in none_listed.out
+    assert " · acknowledged · " in taken.out and "next" not in taken.out
+    assert "\njonas has it, taken 2026-11-20 08:10:" in taken.out
+    assert "jonas     HostOutOfDiskSpace db1" in listed.out
 
 
 async def test_an_ended_incident_is_listed_when_asked_for(tmp_path: Path) -> None:

@@ -144,7 +144,11 @@ def test_no_scalar_is_typed_before_its_time(folder: Folder) -> None:
         ("listen: 127.0.0.1:9877", "listen: '[::1]:0'"),
         ("listen: 127.0.0.1:9877", "listen: 0.0.0.0:9877, allow_plain: true"),
         ("listen: 127.0.0.1:9877", "public_listen: 0.0.0.0:9878, public_url: https://sms.example.net"),
-        ("notify: [chat, aigerim]", "notify: [chat, everyone on call]"),
+        (
+            "policies:\n  critical:\n    steps:\n      - {notify: [chat, aigerim]",
+            "rotas: {r: {people: [jonas], since: 2026-11-23}}\n"
+            "policies:\n  critical:\n    steps:\n      - {notify: [chat, everyone on call]",
+        ),
         ("{kind: generic, basic: {user: shop, password_file: key}}", "{kind: generic, open: true}"),
         ("sms: {default_region: KZ}", "sms: {default_region: kz, validity: 24h, alphabet: unicode, max_segments: 10}"),
         ('severity="critical"\'', 'team=~"db|web"\', severity!=info'),
@@ -349,6 +353,22 @@ REFUSED = [
         "[rota primary]",
         '15: policies.critical.steps[0].notify[0]: no rota is called "primary"; there are none',
     ),
+    (
+        "[chat, aigerim]",
+        "[everyone on call]",
+        "15: policies.critical.steps[0].notify[0]: there are no rotas, so it is nobody; "
+        "add rotas, or write names of people",
+    ),
+    (
+        "topic: 7}",
+        "topic: 7, page: night}",
+        '7: chats.ops.page: no policy is called "night"; there are: critical',
+    ),
+    (
+        "topic: 7}",
+        "topic: 7, rota: primary}",
+        '7: chats.ops.rota: no rota is called "primary"; there are none',
+    ),
     ("[chat, aigerim]", "[]", "15: policies.critical.steps[0].notify: nobody in it; write names of people, or chat"),
     (
         "notify: [chat, aigerim], ",
@@ -384,6 +404,22 @@ REFUSED = [
         "kind: generic",
         "kind: generic, routes: [night]",
         '18: sources.shop.routes[0]: no route is called "night"; there are: critical, rest',
+    ),
+    (
+        "kind: generic",
+        "kind: generic, api_url: http://am.example",
+        "18: sources.shop.api_url: only an Alertmanager can be silenced; remove it",
+    ),
+    (
+        "alertmanager: {",
+        "alertmanager: {api_token_file: key, ",
+        "17: sources.alertmanager.api_token_file: nobody is shown this token; add api_url: "
+        "http://alertmanager.example:9093",
+    ),
+    (
+        "alertmanager: {",
+        "alertmanager: {api_url: http://am.example/api/v2/, ",
+        "17: sources.alertmanager.api_url: we add /api/v2 ourselves; leave it out",
     ),
     # routes
     (
@@ -787,6 +823,96 @@ def test_what_is_worth_a_look_is_a_warning(folder: Folder, old: str, new: str, w
     assert folder.warnings(folder.load(_with(old, new))) == [warning]
 
 
+STEPS = "      - {notify: [chat, aigerim], wait: 5m}\n"
+EVENING = """\
+time_intervals:
+  - name: evening
+    time_intervals: [{times: [{start_time: "18:00", end_time: "24:00"}], location: Asia/Almaty}]
+"""
+DB = "  - {name: db, matchers: [team=db, 'severity=\"critical\"'], chat: ops}\n"
+LONG = "  long: {delay: 1m, steps: [{notify: [aigerim], wait: 5m}], repeat: 1}\n"
+ROUTES = GOOD[GOOD.index("  - {name: critical") : GOOD.index("sms:")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warning"),
+    [
+        (
+            STEPS,
+            "      - {notify: [chat]}\n",
+            "14: policies.critical.steps: nobody in it gets an SMS; a route without a policy shows its card as well",
+        ),
+        (
+            "wait: 5m",
+            "wait: 5m, deliver_within: 5m",
+            "15: policies.critical.steps[0].deliver_within: the next step is called by then anyway, "
+            "after its wait of 5m; write less, or off",
+        ),
+        (
+            STEPS,
+            f"{STEPS.replace(', wait: 5m', '')}    repeat: 2\n",
+            "16: policies.critical.repeat: no step says how long it waits, so all of it is called every 5m; "
+            "write wait beside notify",
+        ),
+        (
+            STEPS,
+            f"{STEPS}    ack_for: 4m\n",
+            "16: policies.critical.ack_for: shorter than the wait of the first step (5m), "
+            "so taking it calls sooner than not taking it; write more, like 2h",
+        ),
+        (STEPS, f"{STEPS}      - {{notify: [jonas]}}\n    repeat: 1\n    ack_for: 5m\n", ""),
+        (
+            "priority: critical",
+            "priority: critical, ttl: 5m, policy_at: {evening: long}",
+            "21: routes[0].ttl: over before policy long calls its second step, after 6m: only the first ever is; "
+            "write more",
+        ),
+        (
+            "priority: critical",
+            "priority: critical, ttl: 1m, policy_at: {evening: long}",
+            "21: routes[0].ttl: over before policy long sends its first SMS, after 1m: nobody would be paged; "
+            "write more",
+        ),
+        ("priority: critical", "priority: critical, ttl: 361s, policy_at: {evening: long}", ""),
+        (
+            "policy: critical, chat: ops, priority",
+            "policy: critical, priority",
+            "21: routes[0]: policy critical calls the chat, and this route has none; add chat",
+        ),
+        (
+            "silent: true",
+            "silent: true, continue: true",
+            "22: routes[1].continue: no route stands below it to go on to; remove it, or move the route up",
+        ),
+        (
+            ROUTES,
+            "".join(reversed(ROUTES.splitlines(keepends=True))),
+            "22: routes[1]: no alert comes to critical: rest above takes everything and does not continue; "
+            "move this one up, or remove it if no URL names it",
+        ),
+        (
+            ROUTES,
+            ROUTES.replace("  - {name: rest", f"{DB}  - {{name: rest"),
+            "22: routes[1]: no alert comes to db: critical above takes all that this one matches "
+            "and does not continue; move this one up, or remove it if no URL names it",
+        ),
+        (ROUTES, "".join(reversed(ROUTES.replace("silent", "continue").splitlines(keepends=True))), ""),
+    ],
+)
+def test_what_undoes_itself_is_a_warning(folder: Folder, old: str, new: str, warning: str) -> None:
+    text = _with(old, new).replace("sources:", f"{LONG}sources:") + EVENING
+    assert folder.warnings(folder.load(text)) == ([f"config.yaml:{warning}"] if warning else [])
+
+
+@pytest.mark.parametrize("quiet", ["hold_time_intervals", "mute_time_intervals"])
+def test_hours_that_together_never_end_are_refused(folder: Folder, quiet: str) -> None:
+    day = EVENING.partition("\n")[2].replace("18:00", "00:00").replace("24:00", "18:00").replace("evening", "day")
+    text = _with("policy: critical,", f"policy: critical, {quiet}: [evening, day],")
+    assert folder.problems(text + EVENING + day) == [
+        f"config.yaml:20: routes[0].{quiet}: together they never end, so nobody would ever be paged; narrow one of them"
+    ]
+
+
 def test_a_number_outside_the_known_ranges_is_only_warned_of(folder: Folder) -> None:
     text = _with("default_region: KZ", "default_region: KZ, allowed_regions: [KZ, GB]")
     config = folder.load(text.replace("+77010000001", "+447700900123"))
@@ -1007,7 +1133,7 @@ def test_all_of_the_example_loads(folder: Folder) -> None:
 
 def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: Folder) -> None:
     text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
-    assert secrets == text.count("${") == 9
+    assert secrets == text.count("${") == 10
     folder.secret("oncall.ics", "")
     variables = re.findall(r"\$\{(\w+)\}", text)
     config = folder.load(text, {name: f"https://host.example/{name}" for name in variables})

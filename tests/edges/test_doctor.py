@@ -21,6 +21,7 @@ from bridge.domain.house import ChatPlace, House, Person
 from bridge.domain.secret import Secret
 from tests.edges.cli_scene import a_config, a_terminal
 from tests.fakes import FakeClock
+from tests.quiet import quiet_alertmanager
 from tests.world import CONFIG, OPS, WATCH, World
 
 NOBODY = "http://127.0.0.1:9"
@@ -179,6 +180,19 @@ async def test_a_database_of_another_version_is_told(alone: Config, version: str
 
     assert finding.mark is mark
     assert what in finding.what
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/am", "answers, Alertmanager 0.0.1"), ("/other", "it answered 404"), ("/am/api/v2/silences?", "is no Alert")],
+)
+async def test_an_alertmanager_that_is_to_be_silenced_is_asked(alone: Config, path: str, told: str) -> None:
+    async with quiet_alertmanager(SystemClock()) as there:
+        url = there.url.removesuffix("/am") + path
+        source = replace(alone.sources["alertmanager"], api_url=url)
+        finding = about(await found(replace(alone, sources={"alertmanager": source})), "source alertmanager: http")
+    assert told in finding.what
+    assert (finding.mark is Mark.GOOD) is ("answers, A" in told)
 
 
 async def test_a_file_that_is_no_database_is_told(alone: Config) -> None:

@@ -1,9 +1,11 @@
 """What `explain` promises: the truth about a webhook, and nothing sent."""
 
+import asyncio
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,11 +13,12 @@ from bridge.config import Config, load_config
 from bridge.demo.telegram import BOT_TOKEN
 from bridge.domain.escalation import Policy, Step
 from bridge.domain.notification import State
+from bridge.domain.rota import Rota, Unit
 from bridge.domain.throttle import Limits, Window
-from bridge.explain import CannotExplain, Explanation, explain
+from bridge.explain import CannotExplain, ExplainedIncident, Explanation, explain, hour_of
 from tests.edges.cli_scene import a_config, a_terminal, typed
 from tests.fakes import START
-from tests.world import CONFIG, firing, resolved
+from tests.world import CONFIG, a_world, firing, resolved
 
 NOBODY = "http://127.0.0.1:9"
 LOCAL = CONFIG.replace("MOBIZON", NOBODY).replace("TELEGRAM", NOBODY).replace("TOKEN", BOT_TOKEN)
@@ -28,15 +31,20 @@ def config(tmp_path: Path) -> Config:
 
 
 async def explained(
-    config: Config, body: object, *, source: str = "alertmanager", route: str | None = None
+    config: Config, body: object, *, source: str = "alertmanager", route: str | None = None, at: datetime = START
 ) -> Explanation:
-    return await explain(config, source, json.dumps(body).encode(), START, route=route)
+    return await explain(config, source, json.dumps(body).encode(), at, route=route)
 
 
-def with_policy(config: Config, *steps: Step, limits: Limits | None = None) -> Config:
+def with_policy(config: Config, *steps: Step, limits: Limits | None = None, repeat: int = 0) -> Config:
     """The same house, whose policy `critical` has these steps."""
-    house = replace(config.house, policies={"critical": Policy("critical", steps)})
+    house = replace(config.house, policies={"critical": Policy("critical", steps, repeat)})
     return replace(config, house=replace(house, limits=limits or house.limits))
+
+
+def calls(opened: ExplainedIncident, since: datetime = START) -> list[str]:
+    """Who is called in which minute, in order."""
+    return [f"{(hour_of(row) - since) // timedelta(minutes=1)} {row.target}" for row in opened.planned]
 
 
 async def test_each_planned_sms_is_told_with_person_time_and_text(config: Config) -> None:
@@ -45,12 +53,8 @@ async def test_each_planned_sms_is_told_with_person_time_and_text(config: Config
 
     (opened,) = found.incidents
     assert (opened.incident.route, opened.incident.chat) == ("critical", "ops")
-    assert [(row.target, row.claimed_at) for row in opened.planned] == [
-        ("aigerim", START),
-        ("jonas", START + timedelta(minutes=5)),
-        ("aigerim", START + timedelta(minutes=5)),
-    ]
-    assert {(row.text, row.alphabet, row.segments) for row in opened.planned} == {
+    assert calls(opened) == ["0 aigerim", "5 chat", "5 jonas", "5 aigerim"]
+    assert {(row.text, row.alphabet, row.segments) for row in opened.sms} == {
         ("HostOutOfDiskSpace db1.example.net: Disk is almost full (< 10% left) 08:09 #1042", "gsm7", 1)
     }
 
@@ -75,8 +79,7 @@ async def test_a_limit_that_makes_an_sms_wait_is_seen(config: Config) -> None:
     steps = Step(("aigerim",)), Step(("aigerim",)), Step(("jonas",))
     found = await explained(with_policy(config, *steps, limits=tight), firing("db1"))
 
-    rows = found.incidents[0].planned
-    assert [row.claimed_at for row in rows] == [START, START + timedelta(hours=1), START + timedelta(hours=1)]
+    assert calls(found.incidents[0]) == ["0 aigerim", "60 aigerim", "65 jonas"]
 
 
 async def test_a_page_too_old_to_send_is_told_with_its_reason(config: Config) -> None:
@@ -135,6 +138,200 @@ async def test_a_source_bound_to_routes_may_not_name_another(config: Config) -> 
     bound = replace(config, house=replace(config.house, sources={"generic": rules}))
     with pytest.raises(CannotExplain, match=r"may not name route critical \(403\)"):
         await explained(bound, {"message": "hi"}, source="generic", route="critical")
+
+
+# --- the plan to its end
+
+
+CLIMB = """policies:
+  critical:
+    steps:
+      - {notify: [chat, aigerim], wait: 5m}
+      - {notify: [jonas, magnum], wait: 10m, deliver_within: 3m}
+      - {notify: [chat], wait: 5m}
+    repeat: 1
+    ack_for: 2h
+    taken_sms: true
+"""
+ROTA = """rotas:
+  primary: {people: [aigerim, jonas], every: 1d, since: 2026-11-20, handover: "08:12"}
+"""
+
+
+def changed(text: str, *changes: tuple[str, str]) -> str:
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def policies(text: str) -> tuple[str, str]:
+    """What to change to have these policies, and `one` which another route may name."""
+    before = LOCAL[LOCAL.index("policies:") : LOCAL.index("sources:")]
+    return before, f"{text}  one:\n    steps: [{{notify: [aigerim]}}]\n"
+
+
+async def test_what_is_foretold_is_what_comes(tmp_path: Path) -> None:
+    """Every rung of every round, the ring of the chat among them, and the ring at the end, in the real bridge."""
+    climb = (policies("")[0], policies(CLIMB)[1])
+    config = load_config(a_config(tmp_path, changed(LOCAL, climb)))
+    (foretold,) = (await explained(config, firing("db1"))).incidents
+    assert foretold.nobody_at is not None
+    last = foretold.nobody_at - START - timedelta(seconds=30)
+
+    (tmp_path / "town").mkdir()
+    async with a_world(tmp_path / "town", changes=[climb]) as world:
+        await world.post("alertmanager", firing("db1"))
+        await world.advance(seconds=last.total_seconds())
+        before = len(world.ops.cards)
+        assert not any("NOBODY HAS IT" in card.text for card in world.ops.cards)
+        await world.advance(minutes=1)
+        assert "NOBODY HAS IT" in world.ops.cards[-1].text
+        came = (await world.api("GET", "/incidents/1"))["notifications"]
+        texts = [text for name in ("aigerim", "jonas", "magnum") for text in world.phone(name).texts]
+
+    sent = [
+        f"{(datetime.fromisoformat(row['submitted_at']) - START) // timedelta(minutes=1)} {row['to']}"
+        for row in came
+        if row["submitted_at"]
+    ]
+    assert [call for call in calls(foretold) if "chat" not in call] == sent
+    assert before == 1 + len(foretold.rings) == 4  # the card, and the chat's turns
+    assert sorted((row.text or "").replace("#1042", "#1") for row in foretold.sms) == sorted(texts)
+    assert any(text.startswith("2nd call. ") for text in texts)
+
+
+async def test_who_is_on_call_is_asked_when_the_rung_is_due(config: Config) -> None:
+    """At 08:10 Aigerim has it, from 08:12 on Jonas."""
+    turns = Rota(("aigerim", "jonas"), date(2026, 11, 19), time(8, 12), 1, Unit.DAYS, ZoneInfo("Asia/Almaty"))
+    climbing = with_policy(config, Step(("rota primary",)), Step(("everyone on call",)), repeat=1)
+    house = replace(climbing.house, rotas={"primary": turns})
+    (opened,) = (await explained(replace(climbing, house=house), firing("db1"))).incidents
+
+    assert calls(opened) == ["0 aigerim", "5 jonas", "10 jonas", "15 jonas"]
+    assert set(opened.rotas.values()) == {"rota primary"}
+
+
+def test_a_rota_without_anybody_calls_the_next_at_once(tmp_path: Path) -> None:
+    (tmp_path / "oncall.ics").write_text("BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n")
+    climb = policies(
+        "policies:\n  critical:\n    steps: [{notify: [rota empty], wait: 5m}, {notify: [jonas], wait: 5m}]\n"
+    )
+    path = a_config(tmp_path, changed(LOCAL, climb) + "rotas: {empty: {calendar: oncall.ics}}\n")
+    (opened,) = asyncio.run(explained(load_config(path), firing("db1"))).incidents
+    assert calls(opened) == ["0 rota empty", "0 jonas"]
+
+    said = typed("explain", "--config", path, "--source", "alertmanager", "-", stdin=json.dumps(firing("db1")).encode())
+    assert "rota empty: failed, nobody is on call then" in said.out
+
+
+async def test_a_calendar_says_who_is_on_call(tmp_path: Path) -> None:
+    booked = "DTSTART:20261120T030000Z\r\nDTEND:20261120T040000Z\r\nSUMMARY:Jonas"
+    event = f"BEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20261101T000000Z\r\n{booked}\r\nEND:VEVENT"
+    calendar = tmp_path / "oncall.ics"
+    calendar.write_text(f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\n{event}\r\nEND:VCALENDAR\r\n")
+    climb = policies("policies:\n  critical:\n    steps: [{notify: [rota sun]}]\n")
+    config = load_config(a_config(tmp_path, changed(LOCAL, climb) + "rotas: {sun: {calendar: oncall.ics}}\n"))
+    found = await explained(config, firing("db1"))
+    assert (calls(found.incidents[0]), found.unknown) == (["0 jonas"], ())
+
+    calendar.write_text("hello")
+    unread = await explained(config, firing("db1"))
+    assert unread.unknown == (
+        "rota sun: not iCalendar; it begins with BEGIN:VCALENDAR; whose turn it is is not known here",
+    )
+
+
+NIGHT = """time_intervals:
+  - name: night
+    time_intervals: [{times: [{start_time: "08:00", end_time: "09:00"}], location: Asia/Almaty}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("hours", "planned", "sentence"),
+    [
+        ("policy_at: {night: one}", ["0 aigerim"], "by the hours of its route; at other hours policy critical"),
+        ("hold_time_intervals: [night]", ["50 aigerim", "50 jonas"], "held by the hours of its route until 09:00:00"),
+        ("mute_time_intervals: [night]", [], "outside the hours of its route: nobody is paged"),
+        ("active_time_intervals: [night]", ["0 aigerim", "0 jonas"], ""),
+    ],
+)
+def test_the_hours_of_the_route_are_kept_and_told(
+    tmp_path: Path, hours: str, planned: list[str], sentence: str
+) -> None:
+    path = a_config(tmp_path, changed(LOCAL, ("policy: critical,", f"policy: critical, {hours},")) + NIGHT)
+    (opened,) = asyncio.run(explained(load_config(path), firing("db1"))).incidents
+    assert calls(opened) == planned
+
+    words = ("explain", "--config", path, "--source", "alertmanager", "--at", "2026-11-20T08:10", "-")
+    said = typed(*words, stdin=json.dumps(firing("db1")).encode())
+    assert sentence in said.out
+    assert ("hours of its route" in said.out) is bool(sentence)
+
+
+def test_people_read_the_whole_plan_for_any_hour(tmp_path: Path) -> None:
+    climb = policies(CLIMB.replace("[chat, aigerim]", "[chat, rota primary]"))
+    path = a_config(tmp_path, changed(LOCAL, climb) + ROTA)
+    words = ("explain", "--config", path, "--source", "alertmanager", "--at", "2026-12-24T23:50", "-")
+    body = json.dumps(firing("db1")).encode()
+    said = typed(*words, stdin=body)
+
+    assert said.code == 0, said.err
+    lines = [line for line in said.out.splitlines() if "HostOutOfDiskSpace db1.example.net:" not in line]
+    assert lines == [
+        'alertmanager, Thu 24 Dec 2026 23:50 Asia/Almaty: 1 alert, group {}:{alertname="HostOutOfDiskSpace"}',
+        "  firing · HostOutOfDiskSpace · critical · route critical",
+        "",
+        "incident HostOutOfDiskSpace db1.example.net · route critical · key alertmanager, "
+        '{}:{alertname="HostOutOfDiskSpace"}, critical',
+        "  card in ops, policy critical",
+        "  23:50:00  aigerim (rota primary) +7 701 ••• •• 01 · gsm7, 86 characters, 1 segment",
+        "            the next at 23:52:00 if it is on no handset by then",
+        "  23:55:00  jonas +49 15•• •••••78 · gsm7, 86 characters, 1 segment",
+        "  23:55:00  magnum +7 701 ••• •• 03 · gsm7, 86 characters, 1 segment",
+        "            the next at 23:58:00 if it is on no handset by then",
+        "  Fri 25 Dec 00:05:00  ops rings",
+        "  2nd call",
+        "  Fri 25 Dec 00:10:00  ops rings",
+        "  Fri 25 Dec 00:10:00  aigerim (rota primary) +7 701 ••• •• 01 · gsm7, 96 characters, 1 segment",
+        "            the next at Fri 25 Dec 00:12:00 if it is on no handset by then",
+        "  Fri 25 Dec 00:15:00  jonas +49 15•• •••••78 · gsm7, 96 characters, 1 segment",
+        "  Fri 25 Dec 00:15:00  magnum +7 701 ••• •• 03 · gsm7, 96 characters, 1 segment",
+        "            the next at Fri 25 Dec 00:18:00 if it is on no handset by then",
+        "  Fri 25 Dec 00:25:00  ops rings",
+        "  Fri 25 Dec 00:30:00  nobody has it: ops rings, and again after 5, 10, 20, 40 minutes, then hourly",
+        "  taken, it asks again after 2 h if it still fires",
+        "  those who were paged get an SMS when somebody has it",
+        "",
+        "Nothing was sent. The numbers (#…) stand for those it would get.",
+        "This is how it goes if every SMS arrives and nobody takes it.",
+        "Who is on call is by the config; what was swapped with /oncall only the running bridge knows.",
+    ]
+
+    (incident,) = typed(*words, "-o", "json", stdin=body).json["incidents"]
+    (first, *_), second_call = incident["sms"], [sms for sms in incident["sms"] if sms["call"] == 2]
+    assert (first["person"], first["rota"], first["step"]) == ("aigerim", "primary", 1)
+    assert first["next_if_on_no_handset_by"] == "2026-12-24T23:52:00+05:00"
+    assert [sms["at"][11:16] for sms in second_call] == ["00:10", "00:15", "00:15"]
+    assert [(ring["call"], ring["step"], ring["at"][11:16]) for ring in incident["rings"]] == [
+        *((1, 3, "00:05"), (2, 1, "00:10"), (2, 3, "00:25")),
+    ]
+    assert incident["nobody_at"] == "2026-12-25T00:30:00+05:00"
+    assert (incident["ack_for_seconds"], incident["also_told"]) == (7200, ["when somebody has it"])
+
+
+@pytest.mark.parametrize(
+    ("at", "hour"), [("2026-12-24T03:00", "03:00"), ("2026-12-24T03:00+00:00", "08:00"), ("2026-12-24 03:00Z", "08:00")]
+)
+def test_an_hour_is_read_in_the_zone_of_the_config_unless_it_names_one(
+    tmp_path: Path, config: Config, at: str, hour: str
+) -> None:
+    words = ("explain", "--config", tmp_path / "config.yaml", "--source", "alertmanager", "--at", at, "-")
+    assert f"Thu 24 Dec 2026 {hour} Asia/Almaty" in typed(*words, stdin=json.dumps(firing("db1")).encode()).out
+
+
+# --- how it is said
 
 
 def test_people_read_it_without_a_whole_number(tmp_path: Path, config: Config) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.dispatcher import Accepted, Asker, Denied, SmsRequest
+from bridge.dispatcher import Accepted, Answered, Asker, Denied, SmsRequest
 from bridge.domain.house import Role
 from bridge.domain.incident import Incident
 from bridge.domain.notification import State
@@ -226,6 +226,30 @@ async def test_incidents_are_listed_and_shown_whole(edge: Edge) -> None:
 async def test_ended_incidents_are_shown_when_asked_for(edge: Edge, query: str, asked: tuple[object, ...]) -> None:
     assert (await get(edge, f"/incidents{query}"))[0] == 200
     assert edge.shelf.asked == [asked]
+
+
+@pytest.mark.parametrize("verb", ["acknowledge", "resolve"])
+@pytest.mark.parametrize("body", [None, b"", b"{}", b"not JSON"])
+async def test_an_incident_is_answered_for_and_shown_as_it_is_then(edge: Edge, verb: str, body: bytes | None) -> None:
+    edge.door.answer = Answered(INCIDENT)
+    edge.shelf.statuses[17] = Status(IncidentView(INCIDENT, (), ZONE, START), [])
+    answer = await edge.client.post(f"/api/v1/incidents/17/{verb}", data=body, headers=RESPONDER)
+    assert (answer.status, (await answer.json())["id"]) == (200, 17)
+    assert edge.door.calls == [(verb, 17, Asker("api:responder", Role.RESPONDER), "through the API")]
+
+
+async def test_what_cannot_be_answered_for_is_told_by_kind(edge: Edge) -> None:
+    edge.shelf.statuses[17] = Status(IncidentView(INCIDENT, (), ZONE, START), [])
+    edge.shelf.statuses[1042] = Status(SmsView(notification(), "", ZONE, START), [])
+    for denied, number, status in (
+        (Denied("#17 is over already."), 17, 409),
+        (Denied("There is no incident #18."), 18, 404),
+        (Denied("There is no incident #1042."), 1042, 404),
+        (Denied("an observer by now", forbidden=True), 17, 403),
+    ):
+        edge.door.answer = denied
+        answer = await edge.client.post(f"/api/v1/incidents/{number}/acknowledge", headers=RESPONDER)
+        assert (answer.status, answer.content_type) == (status, "application/problem+json")
 
 
 async def test_receipts_say_what_became_of_them_but_not_what_they_held(edge: Edge) -> None:

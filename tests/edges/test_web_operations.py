@@ -10,12 +10,15 @@ from bridge.web.app import is_loopback
 from bridge.web.openapi import OPERATIONS
 from tests.edges.web_scene import CONFIG, SECRET_HEADER, Edge, bearer, served
 
-OPEN, OWN, LOOPBACK, OBSERVER, RESPONDER, OPERATOR = "open", "own", "loopback", "observer", "responder", "operator"
+OPEN, OWN, LINK, LOOPBACK = "open", "own", "link", "loopback"
+OBSERVER, RESPONDER, OPERATOR = "observer", "responder", "operator"
 
 # Every route of server.listen, and what it wants. A new route belongs here too: nothing is open by accident.
 ROUTES = {
     ("*", "/webhooks/{source}"): OWN,
     ("*", "/webhooks/{source}/{route}"): OWN,
+    ("GET", "/a/{token}"): LINK,
+    ("POST", "/a/{token}"): LINK,
     ("POST", "/telegram/{path}"): OWN,
     ("POST", "/delivery-reports/mobizon/{token}"): OWN,
     ("POST", "/api/v1/sms"): RESPONDER,
@@ -23,6 +26,8 @@ ROUTES = {
     ("GET", "/api/v1/sms/{id}"): OBSERVER,
     ("GET", "/api/v1/incidents"): OBSERVER,
     ("GET", "/api/v1/incidents/{id}"): OBSERVER,
+    ("POST", "/api/v1/incidents/{id}/acknowledge"): RESPONDER,
+    ("POST", "/api/v1/incidents/{id}/resolve"): RESPONDER,
     ("GET", "/api/v1/receipts"): OBSERVER,
     ("GET", "/api/v1/receipts/{id}"): OBSERVER,
     ("POST", "/api/v1/receipts/{id}/replay"): OPERATOR,
@@ -40,6 +45,8 @@ ROUTES = {
 PUBLIC = {
     ("*", "/webhooks/{source}"),
     ("*", "/webhooks/{source}/{route}"),
+    ("GET", "/a/{token}"),
+    ("POST", "/a/{token}"),
     ("POST", "/telegram/{path}"),
     ("POST", "/delivery-reports/mobizon/{token}"),
     ("GET", "/-/healthy"),
@@ -89,6 +96,10 @@ async def test_every_route_wants_what_its_row_says(config: object, method: str, 
     async with served(OFF_LOOPBACK if config is OFF_LOOPBACK else CONFIG) as edge:
         if needs == OPEN or (needs == LOOPBACK and config is CONFIG):
             assert await status(edge, method, path) == 200
+            return
+        if needs == LINK:  # there is nothing at an address that nobody was texted, whatever one shows
+            for headers in ({}, bearer("operator-token")):
+                assert await status(edge, method, path, headers) == 404
             return
         for headers in ({}, bearer("wrong"), bearer(""), {SECRET_HEADER: "wrong"}):
             assert await status(edge, method, path, headers) == 401

@@ -21,7 +21,7 @@ from bridge.config import (
     StorageSettings,
     TelegramSettings,
 )
-from bridge.dispatcher import Accepted, Asked, Denied, Dispatcher, SmsRequest
+from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, LinkView, SmsRequest, Verb
 from bridge.domain.house import ChatPlace, House, Person, Role, SourceRules
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
@@ -82,7 +82,8 @@ class Door:
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     stores: bool = True
-    answer: Accepted | Asked | Denied | None = None
+    answer: Accepted | Answered | Asked | Denied | None = None
+    behind: LinkView | None = None
 
     async def keep_webhook(self, source: str, route: str | None, headers: Mapping[str, str], body: bytes) -> int:
         self._call("keep_webhook", source, route, headers, body)
@@ -101,9 +102,25 @@ class Door:
         self._call("replay", receipt_id)
         return 8 if receipt_id == 7 else None
 
+    async def acknowledge(self, incident_id: int, by: Asker, via: str) -> Answered | Denied:
+        return self._answered("acknowledge", incident_id, by, via)
+
+    async def resolve(self, incident_id: int, by: Asker, via: str) -> Answered | Denied:
+        return self._answered("resolve", incident_id, by, via)
+
+    async def answer_by_link(self, token: str, verb: Verb, called: int) -> LinkView | None:
+        self._call("answer_by_link", token, verb, called)
+        return self.behind
+
     async def send_sms(self, request: SmsRequest) -> Accepted | Asked | Denied:
         self._call("send_sms", request)
+        assert not isinstance(self.answer, Answered)
         return self.answer or Accepted(notification(asked_by=request.asker.name))
+
+    def _answered(self, verb: str, incident_id: int, by: Asker, via: str) -> Answered | Denied:
+        self._call(verb, incident_id, by, via)
+        assert not isinstance(self.answer, Accepted | Asked)
+        return self.answer or Denied(f"There is no incident #{incident_id}.")
 
     def verbs(self) -> list[str]:
         return [call[0] for call in self.calls]
@@ -119,6 +136,8 @@ class Shelf:
     """The inquiries as the web sees them, answering from what a test laid out."""
 
     statuses: dict[int, Status] = field(default_factory=dict)
+    behind: dict[str, LinkView] = field(default_factory=dict)
+    reads: bool = True
     rows: Sequence[Notification] = ()
     open_incidents: Sequence[Incident] = ()
     kept: Sequence[Receipt] = ()
@@ -127,6 +146,11 @@ class Shelf:
 
     async def status(self, number: int) -> Status | None:
         return self.statuses.get(number)
+
+    async def behind_link(self, token: str) -> LinkView | None:
+        if not self.reads:
+            raise NotStored("the database is gone")
+        return self.behind.get(token)
 
     async def notifications(
         self, *, state: State | None = None, to: str | None = None, before: int | None = None, limit: int = 50

@@ -38,9 +38,9 @@ from bridge.app import Bridge, build
 from bridge.config import load_config
 from bridge.demo.mobizon import Fault, SimulatedMobizon
 from bridge.demo.telegram import SimulatedTelegram
-from bridge.domain.notification import State, lost_token
+from bridge.domain.notification import Notification, State, lost_token
 from tests.fakes import START, FakeClock
-from tests.faults.kill import Bug, with_bug
+from tests.faults.kill import TRUSTS_ITS_DATABASE, Bug, with_bug
 from tests.faults.life import SAID, serve
 from tests.faults.tracing import ROOT, Lives, lives
 from tests.world import AIGERIM, CONFIG, OPS, PHONES, TOPIC, World, firing, resolved
@@ -300,6 +300,7 @@ BUGS: Mapping[str, tuple[str, str, Bug]] = {
             "        row = tx.notification(sent.id)\n        assert row is not None\n",
             "        tx.save_notifications([globals()['_held'].pop((sent.id, sent.attempt - 1))])\n"
             "        row = tx.notification(sent.id)\n        assert row is not None\n",
+            also=(TRUSTS_ITS_DATABASE,),
         ),
     ),
     "tries a lost one again": (
@@ -371,6 +372,7 @@ class Kills:
         self._empty = folder / "empty.db"  # most lives need not make the tables anew
         self._each_end = each_end
         self._number = 0
+        self.trusting = False  # a planted mistake: what a kill left behind is taken for the whole truth
         self.found = Findings()
 
     async def prepare(self) -> None:
@@ -456,6 +458,9 @@ class Kills:
 
     async def _check(self, when: str, town: Town, flow: Flow) -> None:
         """Live on, ask again for what was not taken, let time pass; then each SMS is there once, and told of."""
+        if self.trusting:
+            with closing(sqlite3.connect(town.folder / "bridge.db")) as database, database:
+                database.execute("UPDATE meta SET value = 'yes' WHERE key = 'stopped_well'")
         untaken = flow.asked() - _kept(town.folder)
         # A fault that the killed life never met would meet the second send, and two lost in a row end otherwise.
         town.mobizon.recovers()
@@ -479,14 +484,18 @@ class Kills:
 
 async def _wrong(town: Town, flow: Flow) -> list[str]:
     """Against the ledger, the database and the chat, in this order."""
+    rows = await town.bridge.store.read(lambda tx: tx.find_notifications(limit=1000))
+    # Lost a second time, when it was sent once more: nobody can know, so it is given up, and its card says so.
+    given_up = {(row.number.e164, _marks(row.text or "")) for row in rows if row.number and _is_given_up(row)}
     owed, wrong = flow.owed(), []
+    assert all(any(mark in card.text and "not known" in card.text for card in town.ops.cards) for _, mark in given_up)
     sent = Counter((f"+{sms.to}", _marks(sms.text)) for sms in town.mobizon.sent)
-    wrong += [f"{mark} to {to[-2:]} was accepted and never sent" for to, mark in sorted(owed - sent.keys())]
+    wrong += [f"{mark} to {to[-2:]} was accepted and never sent" for to, mark in sorted(owed - sent.keys() - given_up)]
     wrong += [f"{mark} to {to[-2:]} was sent {n} times" for (to, mark), n in sent.items() if n > 1]
     wrong += [f"{mark or 'something'} to {to[-2:]}: nobody asked for it" for to, mark in sorted(sent.keys() - owed)]
 
-    rows = await town.bridge.store.read(lambda tx: tx.find_notifications(limit=1000))
-    states = Counter(row.state for row in rows)
+    states = Counter(row.state for row in rows if not _is_given_up(row))
+    owed -= given_up
     if states != Counter({State.DELIVERED: len(owed)}):
         wrong.append(f"the database ends with {dict(states)} for {len(owed)} SMS")
 
@@ -501,6 +510,10 @@ async def _wrong(town: Town, flow: Flow) -> list[str]:
         if len(cards) > _AT_MOST:
             wrong.append(f"{mark} has {len(cards)} cards")
     return wrong
+
+
+def _is_given_up(row: Notification) -> bool:
+    return row.state is State.FAILED and row.resent and row.is_page
 
 
 def _marks(text: str) -> str:
@@ -543,6 +556,7 @@ async def planted(folder: Path, name: str) -> Findings:
     flow_name, _, bug = BUGS[name]
     flow = FLOWS[flow_name]
     async with a_killer(folder, bug=bug) as kills:
+        kills.trusting = TRUSTS_ITS_DATABASE in bug.also
         points = ends(await kills.points(flow_name, flow))
         random.Random(1).shuffle(points)
         for point in points:

@@ -26,6 +26,9 @@ async def live_on(folder: Path, clock: FakeClock) -> None:
             await bridge.sender.drain()
             clock.advance(60)
         await tick(bridge, "tracker", "reporter")
+        while await bridge.store.read(lambda tx: tx.cards_behind(clock.now(), 1)):
+            clock.advance(4)  # a chat takes no more than a message every few seconds
+            await tick(bridge, "reporter")
         counts = await bridge.store.read(lambda tx: tx.outbox_counts())
         assert not any(counts.values()), f"not every SMS came to an end: {counts}"
         rows = await bridge.store.read(lambda tx: tx.find_notifications(limit=100_000))

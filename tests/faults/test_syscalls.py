@@ -60,6 +60,9 @@ class Kills:
             if self._bug == "what was on the wire is sent again":
                 with closing(sqlite3.connect(self._folder / name / "bridge.db")) as database, database:
                     database.execute("UPDATE notification SET state = 'planned' WHERE state = 'sending'")
+                    database.execute(
+                        "UPDATE meta SET value = 'yes' WHERE key = 'stopped_well'"
+                    )  # or it would look first
             await live_on(self._folder / name, clock)
             self.accepted, self.sent = self.accepted + len(acked), self.sent + len(mobizon.sent)
             self.wrong += [f"{name}: {what}" for what in wrong_in(mobizon, acked, range(WEBHOOKS))]

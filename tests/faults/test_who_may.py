@@ -26,7 +26,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "edited": {},
 }
 COMMANDS = ("/sms jonas hello", "/sms +77010000009 hello", "/cancel 1", "/history", "/status 1", "/balance", "/help",
-            "/start", "/id")  # fmt: skip
+            "/start", "/id", "/incidents", "/ack 1", "/page help")  # fmt: skip
 
 
 def expected(user: int, chat: int, way: str, command: str) -> str:
@@ -50,6 +50,12 @@ def expected(user: int, chat: int, way: str, command: str) -> str:
         return "asked" if "+" in command else "sent"
     if command == "/cancel 1":
         return "or an operator, can take it back"
+    if command == "/incidents":
+        return "Nothing is open."
+    if command == "/page help":
+        return "from a private chat" if private else "no policy to page by" if role else "takes the role responder"
+    if command == "/ack 1":
+        return "#1 is an SMS" if chat == OPS or (private and role == 2) else "There is no #1"
     if command == "/status 1":
         return "#1" if chat == OPS or (private and role == 2) else "There is no #1"
     return " "

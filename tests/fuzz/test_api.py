@@ -107,6 +107,7 @@ _paths = st.sampled_from(
         "/webhooks/alertmanager", "/webhooks/generic", "/webhooks/generic/critical", "/api/v1/sms", "/api/v1/balance",
         "/api/v1/incidents", "/api/v1/receipts/1", "/api/v1/receipts/1/replay", "/-/reload", "/webhooks/x", "/api/v1/",
         "/webhooks/alertmanager/", "/telegram/updates", "/delivery-reports/mobizon/x",
+        "/a/7fKq2MZp9Wd", "/a/1", "/api/v1/incidents/1/acknowledge", "/api/v1/incidents/1/resolve",
     ]
 )  # fmt: skip
 _secrets = st.sampled_from(["am-secret", "generic-secret", "api-secret", "sight-secret"])

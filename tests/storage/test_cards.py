@@ -195,6 +195,10 @@ async def test_one_update_runs_once_however_often_telegram_brings_it(store: Stor
     assert await store.read(lambda tx: tx.updates_waiting(9)) == [one, two, other_bot]
     assert await store.read(lambda tx: tx.updates_waiting(1)) == [one]
 
+    assert not await store.read(lambda tx: tx.is_update_done(7, 42))
+    await store.write(lambda tx: tx.do_update(7, 42))
+    assert await store.read(lambda tx: (tx.is_update_done(7, 42), tx.is_update_done(8, 42))) == (True, False)
+    assert await store.read(lambda tx: tx.updates_waiting(1)) == [one]
     assert await store.write(lambda tx: tx.finish_update(7, 42, "done", NOW))
     assert not await store.write(lambda tx: tx.finish_update(7, 42, "done", NOW))
     assert await store.write(lambda tx: tx.keep_updates([one])) == 0, "a week's memory"

@@ -18,6 +18,7 @@ from sqlalchemy import create_engine
 
 from bridge.domain.incident import AlertRecord, Incident
 from bridge.domain.notification import Notification
+from bridge.domain.silence import Silence
 from bridge.ports import (
     CardKind,
     NotStored,
@@ -249,6 +250,7 @@ async def test_the_version_is_told_while_a_bridge_runs(store: SqliteStore, file:
         ("question", Question),
         ("trouble", Trouble),
         ("timer", Timer),
+        ("silence", Silence),
     ],
 )
 def test_a_row_is_a_value_field_by_field(table: str, value: type) -> None:
@@ -279,7 +281,7 @@ async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
             tx.last_seen("shop", ["a"]),
         ):
             assert not ask
-        for due in (tx.claimable, tx.polls_due, tx.cards_behind, tx.timers_due):
+        for due in (tx.claimable, tx.polls_due, tx.cards_behind, tx.timers_due, tx.silences_due):
             assert not due(NOW, 10)
         for now in (tx.leases_over, tx.spent, tx.oldest_due):
             assert not now(NOW)
@@ -292,7 +294,13 @@ async def test_no_tick_reads_a_whole_table(store: SqliteStore) -> None:
             tx.incidents(),
             tx.incident_counts(),
         )
-        tx.notifications_of([1]), tx.by_message_id(["m"]), tx.notification_by_cause("c"), tx.was_sent_to("+", None)
+        (
+            tx.silence(1),
+            tx.notifications_of([1]),
+            tx.by_message_id(["m"]),
+            tx.notification_by_cause("c"),
+            tx.was_sent_to("+", None),
+        )
         tx.cards_of(CardKind.SMS, 1), tx.card_at(1, 1), tx.open_trouble("disk", ""), tx.incident_counts()
         connection.set_trace_callback(None)
         return [row[3] for statement in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]

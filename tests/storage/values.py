@@ -7,6 +7,7 @@ from bridge.domain.alert import AlertStatus
 from bridge.domain.incident import AlertRecord, Incident
 from bridge.domain.notification import Event, Notification
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.silence import Silence, SilenceState
 from bridge.ports import Card, CardKind, Place, Question
 
 NOW = datetime(2026, 11, 23, 3, 30, 0, 123457, tzinfo=UTC)
@@ -25,6 +26,18 @@ def incident(number: int, /, **said: Any) -> Incident:
         "started_at": NOW,
     }
     return Incident(number, **(given | said))
+
+
+def silence(incident_id: int, /, **said: Any) -> Silence:
+    given: dict[str, Any] = {
+        "state": SilenceState.WANTED,
+        "asked_by": "jonas",
+        "asked_at": NOW,
+        "ends_at": NOW + HOUR,
+        "reference": "0123456789abcdef",
+        "next_at": NOW,
+    }
+    return Silence(incident_id, **(given | said))
 
 
 def alert(incident_id: int, fingerprint: str = "f1", **said: Any) -> AlertRecord:

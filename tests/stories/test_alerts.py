@@ -125,7 +125,7 @@ async def test_a_group_may_end_and_begin_again_in_one_breath(world: World) -> No
 
     receipts = await world.bridge.store.read(lambda tx: tx.receipts(world.clock.now().replace(hour=0), 10))
     newest, middle, _ = (receipt.result["incidents"] for receipt in receipts)
-    assert ([one["what"] for one in newest], [one["what"] for one in middle]) == (["opened"], ["resolved"])
+    assert ([one["what"] for one in newest], [one["what"] for one in middle]) == (["opened again"], ["resolved"])
     assert len(world.mobizon.sent) == 4
 
 
@@ -193,3 +193,44 @@ async def test_the_end_of_a_flap_told_twice_ends_only_its_own_outbreak(world: Wo
     await world.advance(seconds=5)
     assert "over" not in world.card.text
     assert len(world.mobizon.sent) == 4
+
+
+REMINDED = ("steps: [{notify: [aigerim, jonas]}]", "steps: [{notify: [aigerim]}]\n    remind: true")
+
+
+async def test_a_reminder_calls_once_more_where_the_policy_says_so(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[REMINDED]) as world:
+        await world.post("alertmanager", firing("db1"))
+        await world.post("alertmanager", firing("db1"))  # a retry is no reminder
+        await world.advance(hours=4)
+        assert len(world.phone("aigerim").texts) == 1
+        await world.post("alertmanager", firing("db1"))
+        assert len(world.phone("aigerim").texts) == 2
+        await world.advance(seconds=15)
+        await world.post("alertmanager", firing("db1", notification_reason="repeat_interval"))  # its twin's word
+        assert len(world.phone("aigerim").texts) == 2
+        await world.advance(hours=4)
+
+        await world.press("Acknowledge")
+        await world.post("alertmanager", firing("db1"))
+        assert len(world.phone("aigerim").texts) == 2  # somebody has it
+        timeline = (await world.api("GET", "/incidents/1"))["timeline"]
+        assert [entry["what"] for entry in timeline].count("its source reminds of it") == 1
+
+
+async def test_its_sender_may_say_that_it_reminds(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[REMINDED]) as world:
+        await world.post("alertmanager", firing("db1"))
+        await world.advance(minutes=10)
+        await world.post("alertmanager", firing("db1", notification_reason="repeat_interval"))
+        assert len(world.phone("aigerim").texts) == 2
+
+
+async def test_what_a_webhook_names_and_nobody_knows_lands_on_the_default_with_a_note(world: World) -> None:
+    await world.post("alertmanager", firing("db1"), route="no-such-route")
+    await world.advance(seconds=5)
+    assert 'no route is called "no-such-route"' in world.watch.last.text
+    await world.post("alertmanager", firing("db2", name="Odd", severity="odd", receiver="nobody knows this one"))
+    await world.advance(seconds=5)
+    assert "Odd db2" in world.card.text  # a receiver is only Alertmanager's name for us: labels decide
+    assert world.mobizon.sent == []

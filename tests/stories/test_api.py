@@ -55,6 +55,23 @@ async def test_the_api_shows_incidents_with_their_sms(world: World) -> None:
     assert [n["state"] for n in whole["notifications"]] == ["delivered", "delivered"]
 
 
+async def test_a_script_takes_an_incident_and_ends_it_however_often_it_asks(world: World) -> None:
+    await world.post("alertmanager", firing("db1"))
+    for _ in range(2):
+        taken = await world.api("POST", "/incidents/1/acknowledge")
+        assert (taken["state"], taken["acknowledged_by"]) == ("acknowledged", "api:scripts")
+    await world.advance(seconds=2)
+    assert "api:scripts has it" in world.card.text and "through the API" in world.card.text
+    for _ in range(2):
+        assert (await world.api("POST", "/incidents/1/resolve"))["state"] == "resolved"
+    told = await world.api("GET", "/incidents/1")
+    assert [entry["what"] for entry in told["timeline"]].count("acknowledged through the API") == 1
+    assert [entry["what"] for entry in told["timeline"]].count("resolved through the API") == 1
+    assert "over already" in (await world.api("POST", "/incidents/1/acknowledge", status=409))["detail"]
+    await world.api("POST", "/incidents/2/acknowledge", status=404)
+    await world.api("POST", "/incidents/1/resolve", token="sight-secret", status=403)
+
+
 async def test_no_key_token_number_or_text_reaches_a_log_or_a_metric(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

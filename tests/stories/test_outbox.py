@@ -67,3 +67,17 @@ async def test_two_pages_in_moderation_ring_once(world: World) -> None:
     world.mobizon.approves(world.mobizon.sent[1].id)
     await world.advance(minutes=1)
     assert "over" in world.watch.last.text
+
+
+async def test_a_flood_of_normal_pages_leaves_room_for_a_critical_one(tmp_path: Path) -> None:
+    changes = [
+        ("watch: {chat", "limits: {per_person: {1h: 100}, total: {1h: 20}}\nwatch: {chat"),
+        ("{name: rest, chat: ops, silent: true}", "{name: rest, policy: one, chat: ops, silent: true}"),
+    ]
+    async with a_world(tmp_path, changes=changes) as world:
+        for number in range(30):
+            await world.post("alertmanager", firing("db1", name=f"Noise{number}", severity="warning"))
+        assert len(world.mobizon.sent) == 18
+        await world.post("alertmanager", firing("db1"))
+        assert len(world.mobizon.sent) == 20
+        assert all("HostOutOfDiskSpace" in sms.text for sms in world.mobizon.sent[18:])

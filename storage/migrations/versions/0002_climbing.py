@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("incident", sa.Column("rings", sa.Integer, nullable=False, server_default="0"))
     op.add_column("incident", sa.Column("outbreaks", sa.Integer, nullable=False, server_default="1"))
     op.add_column("incident", sa.Column("token", sa.Text, nullable=False, server_default=""))
+    op.add_column("incident", sa.Column("labels", sa.Text, nullable=False, server_default="{}"))
     op.add_column("alert", sa.Column("by_hand", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("notification", sa.Column("purpose", sa.Text, nullable=False, server_default="page"))
     op.add_column("notification", sa.Column("wait", sa.BigInteger, nullable=False, server_default="0"))
@@ -50,3 +51,21 @@ def upgrade() -> None:
         sqlite_where=ended,
         postgresql_where=ended,
     )
+    op.create_table(
+        "silence",
+        sa.Column("incident_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), autoincrement=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("asked_by", sa.Text, nullable=False),
+        sa.Column("asked_at", sa.BigInteger, nullable=False),
+        sa.Column("ends_at", sa.BigInteger, nullable=False),
+        sa.Column("reference", sa.Text, nullable=False),
+        sa.Column("next_at", sa.BigInteger),
+        sa.Column("source_id", sa.Text),
+        sa.Column("undone_by", sa.Text),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("problem", sa.Text, nullable=False),
+        sa.Column("gone_since", sa.BigInteger),
+        sa.PrimaryKeyConstraint("incident_id"),
+    )
+    goes_on = sa.text("next_at IS NOT NULL")
+    op.create_index("silence_due", "silence", ["next_at"], sqlite_where=goes_on, postgresql_where=goes_on)

@@ -262,7 +262,7 @@ def _ring(view: RingView) -> Rendered:
     about, incident = view.about, view.about.incident
     name = clip(" ".join((incident.title or "an alert without a name", *incident.places[:1])), _FACT_LENGTH)
     if incident.state is not IncidentState.TRIGGERED:
-        return Rendered(_incident_head(about))
+        return Rendered(clip("\n".join(filter(None, (_incident_head(about), view.why)))))
     buttons = (answers[:1],) if (answers := _answers(about)) else ()
     if view.why:
         return Rendered(clip(f"{_COLOURS[incident.state]} #{incident.id} {name}\n{view.why}"), buttons)

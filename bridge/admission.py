@@ -24,7 +24,7 @@ from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, Incident
 from bridge.domain.notification import Notification
 from bridge.domain.routing import Route, matching
 from bridge.metrics import Metrics
-from bridge.ports import Card, CardKind, Place, Receipt, ReceiptState, TimelineEntry, Transaction
+from bridge.ports import Card, CardKind, Place, Receipt, ReceiptState, TimelineEntry, Timer, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class _Book:
     changed: dict[int, Incident] = field(default_factory=dict)
     plans: dict[int, list[Notification]] = field(default_factory=dict)
     again: dict[int, str] = field(default_factory=dict)  # incidents that are triggered once more, and why
+    nobody: dict[int, datetime] = field(default_factory=dict)  # incidents without an SMS, and when their chat rings
     reminded: list[int] = field(default_factory=list)
     written: dict[tuple[int, str, str, str], AlertRecord] = field(default_factory=dict)
     timeline: list[TimelineEntry] = field(default_factory=list)
@@ -178,7 +179,7 @@ class _Hearing:
         self._at = receipt.received_at
         self._group = book.groups[receipt.source, report.group_key]
         self._heard = {alert.fingerprint: self._record(alert) for alert in report.alerts if alert.is_firing}
-        self._told: list[tuple[str, frozenset[str], int]] = []  # first steps: whom, of which alerts, by which incident
+        self._told: list[tuple[Notification, frozenset[str], int]] = []  # first rungs: of which alerts, which incident
         self.touched: dict[int, str] = {}
         self.stale = 0
         self.told_elsewhere = 0
@@ -272,18 +273,33 @@ class _Hearing:
         kept: list[Notification] = []
         told: list[str] = []
         for row in plan:
-            teller = next((of for whom, told_of, of in self._told if whom == row.target and about <= told_of), None)
-            if row.step > 1 or teller is None:
+            teller = self._teller(row, about)
+            if teller is None:
                 kept.append(row)
             else:
                 self._tell_for_both(teller, row)
                 told.append(row.target)
-        self._told += [(row.target, about, incident.id) for row in kept if row.step == 1]
+        self._told += [(row, about, incident.id) for row in kept if (row.round, row.step) == (1, 1)]
         self._book.plans[incident.id] = links.numbered(kept, self._book.numbers)
+        if not kept:  # nobody of its own is ever called
+            self._book.nobody[incident.id] = max((row.due_at + row.wait for row in plan), default=self._now)
         if told:
             what = f"{', '.join(sorted(told))} told by another incident of the same webhook"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what))
             self.told_elsewhere += len(told)
+
+    def _teller(self, row: Notification, about: frozenset[str]) -> int | None:
+        """The incident whose first SMS says all that this one would, no later."""
+        if (row.round, row.step) != (1, 1):
+            return None
+        return next(
+            (
+                number
+                for told, told_of, number in self._told
+                if told.target == row.target and told.due_at <= row.due_at and about <= told_of
+            ),
+            None,
+        )
 
     def _tell_for_both(self, teller: int, spared: Notification) -> None:
         """One SMS stands for two: as urgent as the more urgent one, worth sending as long as the longer one.
@@ -297,7 +313,7 @@ class _Hearing:
                 priority=min(row.priority, spared.priority),
                 expires_at=max(row.expires_at, spared.expires_at) if row.expires_at and spared.expires_at else None,
             )
-            if (row.step, row.target) == (1, spared.target)
+            if (row.round, row.step, row.target) == (1, 1, spared.target)
             else row
             for row in self._book.plans[teller]
         ]
@@ -458,6 +474,9 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
     if rows:
         tx.add_notifications(rows)
         tx.wake("sender")
+    for number, at in book.nobody.items():
+        tx.set_timer(Timer(escalator.NOBODY, str(number), at))
+        tx.wake("timers")
     tx.add_cards(_cards(house, book.opened.values(), now))
     ended = {incident.id: incident.source for incident in book.ended}
     if ended:

@@ -40,6 +40,7 @@ def acknowledge(
     tx.cancel_planned([taken.id], f"{who} has it", now)
     tx.drop_timer(escalator.NOBODY, str(taken.id))
     policy = escalator.policy_of(house, taken)
+    tx.drop_timer(escalator.ACK_OVER, str(taken.id))
     if policy and policy.ack_for:
         tx.set_timer(Timer(escalator.ACK_OVER, str(taken.id), now + policy.ack_for))
     if policy and policy.taken_sms:
@@ -114,7 +115,7 @@ def hand_back(tx: Transaction, house: House, incident: Incident, by: str, via: s
     """Who has it gives it back: a new plan begins now, with somebody else first."""
     if incident.state is not IncidentState.ACKNOWLEDGED:
         return Denied(_settled(house, incident))
-    again = incident.trigger_again()
+    again = replace(incident.trigger_again(), acknowledged_by=None, acknowledged_at=None, acknowledged_via="")
     tx.save_incidents([again])
     tx.drop_timer(escalator.ACK_OVER, str(incident.id))
     escalator.begin(tx, house, again, now, without=incident.acknowledged_by)
@@ -129,11 +130,12 @@ def acknowledgement_over(tx: Transaction, house: House, incident_id: int, now: d
     if incident is None or incident.state is not IncidentState.ACKNOWLEDGED or incident.acknowledged_at is None:
         return
     policy = escalator.policy_of(house, incident)
-    if policy is None or policy.ack_for is None:
+    if policy is not None and policy.ack_for is None:
         return
     if any(not silence.is_settled for silence in tx.silences_of([incident_id])):
         return  # the end of its silence asks
-    if (due := incident.acknowledged_at + policy.ack_for) > now:  # somebody took it over meanwhile
+    due = incident.acknowledged_at + policy.ack_for if policy and policy.ack_for else now
+    if due > now:  # the config lets it last longer by now
         tx.set_timer(Timer(escalator.ACK_OVER, str(incident_id), due))
         return
     again = incident.trigger_again()

@@ -14,7 +14,7 @@ from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, Purpose, State
 from bridge.metrics import Metrics
-from bridge.ports import Card, CardKind, TimelineEntry, Timer, Transaction
+from bridge.ports import Card, CardKind, Place, TimelineEntry, Timer, Transaction
 
 DEADLINE = "deadline"
 """The timer of a rung that has to be on somebody's handset; its subject is incident:round:step."""
@@ -30,6 +30,7 @@ _WHY_NEXT = {
     "uncertain": "whether the SMS left is not known",
     "moderated": "people at Mobizon still read the SMS",
     "late": "not on the handset in time",
+    "expired": "too old to be worth an SMS",
 }
 
 
@@ -47,9 +48,12 @@ def begin(
     first: str | None = None,
     without: str | None = None,
 ) -> None:
-    """Write a new plan for an incident that is triggered once more."""
+    """Write a new plan for an incident that is triggered once more; without anybody to call, the chat rings."""
+    tx.drop_timer(NOBODY, str(incident.id))
     policy = policy_of(house, incident)
     if policy is None:
+        if incident.policy is not None:  # the config has lost it
+            _soon(tx, incident, now)
         return
     first = first if first in house.people else None
     route = house.route(incident.route)
@@ -62,8 +66,7 @@ def begin(
     rows = links.numbered(plan, tx.numbers(len(plan)))
     tx.add_notifications(rows)
     if not rows:
-        tx.set_timer(Timer(NOBODY, str(incident.id), now))
-        tx.wake("timers")
+        _soon(tx, incident, now)
     tx.wake("sender")
 
 
@@ -78,10 +81,7 @@ def follow(
     incident = tx.incident(row.incident_id)
     if incident is None or incident.state is not IncidentState.TRIGGERED or row.round < incident.first_round:
         return
-    reaction = escalation.react(in_force(tx, incident), row, was, now)
-    if reaction.deadline is not None:
-        tx.set_timer(Timer(DEADLINE, f"{incident.id}:{row.round}:{row.step}", reaction.deadline))
-    _apply(tx, incident, reaction, now, metrics)
+    _apply(tx, incident, row, escalation.react(in_force(tx, incident), row, was, now), now, metrics)
 
 
 def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> None:
@@ -93,15 +93,15 @@ def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> 
     rows = in_force(tx, incident)
     rung = next((row for row in rows if (row.round, row.step) == (round_, step)), None)
     if rung is not None:
-        _apply(tx, incident, escalation.react(rows, rung, rung, now), now, metrics)
+        _apply(tx, incident, rung, escalation.react(rows, rung, rung, now), now, metrics)
 
 
 def nobody(tx: Transaction, house: House, incident_id: int, now: datetime) -> None:
     """Everybody was called and nobody took it: the chat rings, and again with growing gaps."""
     incident = tx.incident(incident_id)
-    if incident is None or incident.state is not IncidentState.TRIGGERED:
+    if incident is None or incident.state is not IncidentState.TRIGGERED or incident.test:
         return
-    if escalation.in_flight(in_force(tx, incident)):
+    if (policy := policy_of(house, incident)) and policy.is_chat_only:
         return
     tx.set_timer(Timer(NOBODY, str(incident_id), escalation.ring_again(incident.rings, now)))
     incident = replace(incident, rings=incident.rings + 1)
@@ -111,9 +111,18 @@ def nobody(tx: Transaction, house: House, incident_id: int, now: datetime) -> No
 
 
 def ring(tx: Transaction, house: House, incident: Incident, now: datetime, why: str = "") -> None:
-    """A new, ringing message about an incident where its card is; without a reason it says that nobody has it."""
-    for card in tx.cards_of(CardKind.INCIDENT, incident.id):
-        tx.add_card(Card(0, CardKind.RING, incident.id, card.place, ring=True, urgent=True, changed_at=now, text=why))
+    """A new, ringing message about an incident where its card is; without a reason it says that nobody has it.
+
+    What pages somebody and has no card rings in the watch chat. What pages nobody, on a silent route, rings nowhere.
+    """
+    route = house.route(incident.route)
+    places = [card.place for card in tx.cards_of(CardKind.INCIDENT, incident.id)]
+    if incident.policy is None and route and route.silent:
+        places = []
+    elif not places and (chat := house.chats.get(house.watch.chat or "")):
+        places = [Place(chat.id, chat.topic)]
+    for place in places:
+        tx.add_card(Card(0, CardKind.RING, incident.id, place, ring=True, urgent=True, changed_at=now, text=why))
     tx.bump_cards(CardKind.INCIDENT, [incident.id], now, urgent=True)
     tx.wake("reporter")
 
@@ -176,7 +185,21 @@ def in_force(tx: Transaction, incident: Incident) -> list[Notification]:
     return [row for row in tx.notifications_of([incident.id]) if row.is_page and row.round >= incident.first_round]
 
 
-def _apply(tx: Transaction, incident: Incident, reaction: escalation.Reaction, now: datetime, metrics: Metrics) -> None:
+def _soon(tx: Transaction, incident: Incident, at: datetime) -> None:
+    tx.set_timer(Timer(NOBODY, str(incident.id), at))
+    tx.wake("timers")
+
+
+def _apply(
+    tx: Transaction,
+    incident: Incident,
+    row: Notification,
+    reaction: escalation.Reaction,
+    now: datetime,
+    metrics: Metrics,
+) -> None:
+    if reaction.deadline is not None:
+        tx.set_timer(Timer(DEADLINE, f"{incident.id}:{row.round}:{row.step}", reaction.deadline))
     if reaction.moves:
         tx.save_notifications(reaction.moves)
         tx.bump_cards(CardKind.INCIDENT, [incident.id], now)
@@ -185,9 +208,8 @@ def _apply(tx: Transaction, incident: Incident, reaction: escalation.Reaction, n
         what = f"calling the next: {_WHY_NEXT[reaction.hastened]}"
         tx.add_timeline([TimelineEntry(incident.id, now, what)])
         metrics.escalations.labels(reaction.hastened).inc()
-    if reaction.nobody_at is not None:
-        tx.set_timer(Timer(NOBODY, str(incident.id), reaction.nobody_at))
-        tx.wake("timers")
+    if reaction.nobody_at is not None and not incident.rings:  # it rings already, at its own pace
+        _soon(tx, incident, reaction.nobody_at)
 
 
 def _nobody_can_be_called(tx: Transaction, house: House, row: Notification, now: datetime) -> None:
@@ -197,7 +219,8 @@ def _nobody_can_be_called(tx: Transaction, house: House, row: Notification, now:
     if incident is None or not incident.is_open:
         return
     rows = in_force(tx, incident)
-    if any(other.failures >= _STUCK_AFTER for other in rows if other.id != row.id):
+    stuck = (other for other in rows if other.id != row.id and other.state is State.PLANNED)
+    if any(other.failures >= _STUCK_AFTER for other in stuck):
         return
     waiting = [other for other in rows if other.state is State.PLANNED and other.target != CHAT]
     names = ", ".join(dict.fromkeys(duty.names(tx, house, waiting, now)))

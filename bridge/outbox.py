@@ -356,7 +356,7 @@ class Outbox:
     def _ring_for_lost_page(self, tx: Transaction, house: House, row: Notification, now: datetime) -> None:
         """A page that may not have left must not keep somebody else from looking: the chat rings."""
         incident = tx.incident(row.incident_id) if row.incident_id is not None else None
-        if incident is not None:
+        if incident is not None and incident.state is IncidentState.TRIGGERED:
             person = house.people.get(row.person or row.target)
             who = person.spoken if person else row.target
             escalator.ring(tx, house, incident, now, f"the SMS to {who} may not have left; looking it up")
@@ -466,8 +466,8 @@ def _about(incident: Incident, row: Notification, house: House, now: datetime) -
         case Purpose.OVER:
             return texts.over(incident, house.sms, zone, house.spoken(incident.acknowledged_by))
         case Purpose.PAGE:
-            late = texts.late_by(row.created_at, now) if row.step <= 1 and row.failures else None
             call, link = row.round - incident.first_round + 1, links.address(house, row)
+            late = texts.late_by(row.created_at, now) if (call, row.step) <= (1, 1) and row.failures else None
             return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0, link=link)
         case _:
             assert_never(row.purpose)

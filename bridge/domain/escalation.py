@@ -64,6 +64,11 @@ class Policy:
     remind: bool = False
     reopen_within: timedelta = timedelta(minutes=10)
 
+    @property
+    def is_chat_only(self) -> bool:
+        """It calls no phone, so nobody is missed when no phone is answered."""
+        return all(target == CHAT for step in self.steps for target in step.notify)
+
 
 def plan(
     policy: Policy,
@@ -78,12 +83,12 @@ def plan(
     """Every SMS this policy may cause from now on, in order; the rows carry no number (id 0) and no text yet.
 
     `first` is told alone before all others, and has the first rung's wait to answer: who had it last time.
-    `without` are the targets of who gave it back: rungs that are only for them are left out of the first climb.
-    Rounds are counted on from `incident.first_round`. A chat in the very first rung is the card itself, which
-    rings when it opens.
+    `without` are the targets of who gave it back: they are left out of the first climb, which begins without the
+    delay. Rounds are counted on from `incident.first_round`. A chat in the very first rung is the card itself, which
+    rings when it opens. A test of the source calls the first rung, and no other.
     """
     rows: list[Notification] = []
-    due_at = now + policy.delay
+    due_at = now if without else now + policy.delay
 
     def add(target: str, round_: int, number: int, step: Step) -> None:
         rows.append(
@@ -110,16 +115,17 @@ def plan(
     for climb in range(policy.repeat + 1):
         for number, step in enumerate(policy.steps, start=1):
             targets = step.targets(rotas)
-            if climb == 0 and without:
+            if climb == 0 and without and set(targets) & set(without):
                 targets = tuple(target for target in targets if target not in without)
-                if not any(target != CHAT for target in targets) and not rows and len(policy.steps) > 1:
-                    continue
+                if not targets:
+                    continue  # nobody to wait for either
             for target in targets:
-                if target == CHAT and not rows and number == 1 and climb == 0:
-                    continue
-                add(target, incident.first_round + climb, number, step)
+                if target != CHAT or climb or number > 1 or first is not None:
+                    add(target, incident.first_round + climb, number, step)
             due_at += step.wait
-    return rows
+        if not rows:
+            due_at = max(due_at, now + policy.steps[0].wait)  # all were left out: they get a moment
+    return [row for row in rows if rung_of(row) == rung_of(rows[0])] if incident.test else rows
 
 
 # --- what a change of one row does to the rows behind it ----------------------------------------------------
@@ -162,30 +168,27 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
     """
     rung = [other for other in rows if rung_of(other) == rung_of(row)]
     ahead = _ahead(rows, row)
-    went_on = any(rung_of(other) > rung_of(row) and has_begun(other) for other in rows)
-    hopeless = "" if went_on else why_hopeless(rung, now)
-    if hopeless:
-        if ahead:
-            nearer = min(now - _next_due(ahead), timedelta(0)) if _untouched(ahead) else timedelta(0)
-            return Reaction(_moved(ahead, nearer), hopeless)
-        if in_flight(rows):
-            return Reaction()
-        began = min(_settled_at(other) or now for other in rung if _is_settled(other))
-        return Reaction(hastened=hopeless, nobody_at=now if _nobody_reached(rows) else began + row.wait)
-    begins = _is_settled(row) and not _is_settled(was) and not row.resent
-    if not begins or any(_is_settled(other) for other in rung if other.id != row.id):
+    if any(rung_of(other) > rung_of(row) and has_begun(other) for other in rows):
         return Reaction()
-    deadline = now + (row.deliver_within or IN_MODERATION)
+    if hopeless := why_hopeless(rung, now):
+        if ahead:
+            return Reaction(_moved(ahead, min(now - _next_due(ahead), timedelta(0))), hopeless)
+        began = min((_settled_at(other) or now for other in rung if _is_settled(other)), default=now - row.wait)
+        return Reaction(hastened=hopeless, nobody_at=now if _nobody_reached(rows) else min(began, now) + row.wait)
+    deadline = _hopeless_at(rung)
+    begins = _is_settled(row) and not _is_settled(was) and not row.resent
+    # Several may be settled in one transaction: each begins the rung, and the second finds all done.
+    if not begins or any(_is_settled(other) and (_settled_at(other) or now) < now for other in rung):
+        return Reaction(deadline=deadline)
     if not ahead:
         return Reaction(deadline=deadline, nobody_at=now + row.wait)
-    late = now + row.wait - _next_due(ahead)
-    shifts = late > timedelta(0) and _untouched(ahead)
-    return Reaction(_moved(ahead, late) if shifts else (), deadline=deadline)
+    late = max(now + row.wait - _next_due(ahead), timedelta(0))
+    return Reaction(_moved(ahead, late), deadline=deadline)
 
 
 def hasten(rows: Sequence[Notification], now: datetime) -> tuple[tuple[Notification, Notification], ...]:
-    """The next rung is now, by somebody's wish; nothing where none is ahead."""
-    ahead = sorted((row for row in rows if row.state is State.PLANNED), key=rung_of)
+    """The next rung is now, by somebody's wish; nothing where none is ahead, or it is being called already."""
+    ahead = [row for row in rows if row.state is State.PLANNED and not row.resent]
     return _moved(ahead, min(now - _next_due(ahead), timedelta(0))) if ahead else ()
 
 
@@ -195,9 +198,17 @@ def next_rung(rows: Iterable[Notification]) -> tuple[int, int] | None:
 
 
 def why_hopeless(rung: Iterable[Notification], now: datetime) -> str:
-    """Why nobody of this rung will have it on the handset in time; empty while somebody may."""
-    reasons = [_why_lost(row, now) for row in rung if row.state is not State.CANCELLED]
-    return reasons[0] if reasons and all(reasons) else ""
+    """Why nobody of this rung will have it on the handset in time; empty while somebody may.
+
+    A chat that rang is no handset: it holds nobody back, and alone it is not hopeless.
+    """
+    rung = list(rung)
+    people = [row for row in rung if row.target != CHAT]
+    wanted = [row for row in people or rung if row.state is not State.CANCELLED]
+    if not wanted:
+        return "expired" if rung else ""
+    reasons = [_why_lost(row, now) for row in wanted]
+    return reasons[0] if all(reasons) else ""
 
 
 def ring_again(rings: int, now: datetime) -> datetime:
@@ -209,13 +220,23 @@ def _why_lost(row: Notification, now: datetime) -> str:
     match row.state:
         case State.FAILED | State.UNDELIVERED | State.UNCERTAIN:
             return str(row.state)
-        case State.SUBMITTED if row.submitted_at is not None:
-            waited = now - row.submitted_at
-            if row.moderated and waited >= IN_MODERATION:
-                return "moderated"
-            if row.deliver_within is not None and waited >= row.deliver_within:
-                return "late"
+        case State.SUBMITTED if (by := _patience(row)) is not None and now >= by:
+            return "moderated" if row.moderated else "late"
     return ""
+
+
+def _hopeless_at(rung: Iterable[Notification]) -> datetime | None:
+    """When this rung will have waited long enough for its last handset; None while that depends on other news."""
+    open_ = [row for row in rung if row.target != CHAT and not (row.state.is_final or row.state is State.UNCERTAIN)]
+    waits = [_patience(row) if row.state is State.SUBMITTED else None for row in open_]
+    arrived = any(row.state is State.DELIVERED for row in rung if row.target != CHAT)
+    return None if arrived or None in waits else max((by for by in waits if by is not None), default=None)
+
+
+def _patience(row: Notification) -> datetime | None:
+    """How long we wait for the handset of what the gateway has; None: for ever."""
+    spans = [span for span in (IN_MODERATION if row.moderated else None, row.deliver_within) if span is not None]
+    return row.submitted_at + min(spans) if spans and row.submitted_at else None
 
 
 def _is_settled(row: Notification) -> bool:
@@ -224,7 +245,7 @@ def _is_settled(row: Notification) -> bool:
 
 
 def _settled_at(row: Notification) -> datetime | None:
-    return row.submitted_at or row.lost_at or row.ended_at
+    return min((at for at in (row.submitted_at, row.lost_at, row.ended_at) if at), default=None)
 
 
 def _nobody_reached(rows: Iterable[Notification]) -> bool:
@@ -233,11 +254,6 @@ def _nobody_reached(rows: Iterable[Notification]) -> bool:
 
 def _ahead(rows: Iterable[Notification], row: Notification) -> list[Notification]:
     return [other for other in rows if other.state is State.PLANNED and rung_of(other) > rung_of(row)]
-
-
-def _untouched(ahead: Sequence[Notification]) -> bool:
-    """Nobody of the next rung has been tried: what waits for the gateway keeps its own hour."""
-    return bool(ahead) and all(not row.failures and row.attempt == 0 for row in ahead)
 
 
 def _next_due(ahead: Sequence[Notification]) -> datetime:

@@ -189,3 +189,81 @@ def test_passing_on_calls_the_next_rung_and_only_that_one_now() -> None:
 
 def test_the_chat_rings_with_growing_gaps() -> None:
     assert [(ring_again(rings, NOW) - NOW) / MINUTE for rings in range(6)] == [5, 10, 20, 40, 60, 60]
+
+
+def test_a_chat_beside_people_in_the_first_rung_has_rung_already() -> None:
+    policy = Policy("p", (Step(("aigerim", "chat")), Step(("jonas", "chat"))))
+    assert [row.target for row in _rows(policy)] == ["aigerim", "jonas", "chat"]
+    assert [row.target for row in _rows(policy, first="dana")] == ["dana", "aigerim", "chat", "jonas", "chat"]
+
+
+def test_whoever_gave_it_back_is_not_waited_for() -> None:
+    policy = Policy("p", (Step(("jonas",)), Step(("aigerim",)), Step(("dana",))), delay=3 * MINUTE)
+    assert _told(_rows(policy, without="aigerim")) == [(1, 1, "jonas", 0.0), (1, 3, "dana", 5.0)]
+
+
+def test_who_alone_can_be_called_gets_a_moment_after_giving_it_back() -> None:
+    policy = Policy("p", (Step(("aigerim",), wait=4 * MINUTE),), repeat=1)
+    assert _told(_rows(policy, without="aigerim")) == [(2, 1, "aigerim", 4.0)]
+
+
+def test_a_test_of_the_source_calls_the_first_rung_only() -> None:
+    rows = plan(CLIMB, replace(INCIDENT, test=True), NOW)
+    assert [row.target for row in rows] == ["rota primary"]
+
+
+def test_the_deadline_is_that_of_the_last_one_who_may_get_it() -> None:
+    rows = _rows()
+    now = rows[1].due_at
+    rows[1] = replace(rows[1], state=State.SUBMITTED, submitted_at=now)
+    assert _follow(rows, rows[1], now).deadline is None  # the other has not left yet
+    later = now + timedelta(seconds=40)
+    rows[2] = replace(rows[2], state=State.SUBMITTED, submitted_at=later)
+    assert _follow(rows, rows[2], later).deadline == later + 2 * MINUTE
+    rows[2] = replace(rows[2], state=State.DELIVERED)
+    assert _follow(rows, rows[2], later).deadline is None
+
+
+@pytest.mark.parametrize(("within", "looked_at"), [(None, 2.0), (1.0, 1.0), (10.0, 2.0)])
+def test_moderation_is_looked_at_after_two_minutes_however_long_a_delivery_may_take(
+    within: float | None, looked_at: float
+) -> None:
+    row = replace(_rows()[0], state=State.SUBMITTED, submitted_at=NOW, moderated=True)
+    row = replace(row, deliver_within=None if within is None else within * MINUTE)
+    assert _follow([row], row, NOW).deadline == NOW + looked_at * MINUTE
+
+
+def test_two_of_a_rung_that_are_settled_together_begin_it() -> None:
+    rows = _rows()[1:]
+    now = rows[0].due_at + MINUTE
+    rows[0] = replace(rows[0], state=State.FAILED, ended_at=now)
+    rows[1] = replace(rows[1], state=State.SUBMITTED, submitted_at=now, deliver_within=None)
+    moved = {was.id: changed.due_at - was.due_at for changed, was in _follow(rows, rows[0], now).moves}
+    assert moved == {row.id: MINUTE for row in rows[2:]}
+
+
+def test_what_is_too_old_for_an_sms_ends_in_the_chat() -> None:
+    rows = [replace(row, state=State.CANCELLED, ended_at=NOW) for row in _rows(replace(CLIMB, repeat=0))]
+    assert react(rows, rows[-1], replace(rows[-1], state=State.PLANNED), NOW).nobody_at == NOW
+
+
+def test_a_chat_holds_no_rung_back() -> None:
+    chat, lost = (replace(row, state=State.DELIVERED, ended_at=NOW) for row in _rows()[3:5])
+    assert why_hopeless([chat], NOW) == ""
+    assert why_hopeless([chat, replace(lost, state=State.FAILED)], NOW) == "failed"
+    assert why_hopeless([chat, lost], NOW) == ""
+
+
+def test_old_news_of_a_lost_one_that_left_again_moves_nothing() -> None:
+    rows = _rows()
+    now = rows[0].due_at + 6 * MINUTE
+    rows[1] = replace(rows[1], state=State.SUBMITTED, attempt=1, submitted_at=rows[0].due_at + MINUTE)
+    rows[0] = replace(rows[0], state=State.SUBMITTED, attempt=2, submitted_at=now)
+    assert _follow(rows, rows[0], now) == Reaction()
+
+
+def test_passing_on_does_not_count_what_is_sent_once_more() -> None:
+    rows = _rows()
+    now = rows[0].due_at + MINUTE
+    rows[0] = replace(rows[0], resent=True, due_at=now)
+    assert [(changed.id, changed.due_at) for changed, _ in hasten(rows, now)][:2] == [(2, now), (3, now)]

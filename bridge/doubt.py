@@ -152,9 +152,9 @@ def _references(row: Notification, number: int, text: str, installation: str) ->
     return references(replace(row, id=number, text=text), installation)
 
 
-_NUMBER = re.compile(r" #(\d{1,15})(?= https?://\S+/a/$|$)")
+_NUMBER = re.compile(r" #(\d{1,15})$")
 
 
 def _unnumbered(text: str) -> str:
-    """A page without what another life may have written otherwise: its lateness, its link's token and its number."""
+    """A page without what another life may have written otherwise: its lateness, its link and its number."""
     return _NUMBER.sub("", texts.lasting(text))

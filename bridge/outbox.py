@@ -563,7 +563,7 @@ def _reference(row: Notification, attempt: int, installation: str) -> str:
     """Survives a restored backup and matches nothing else: made of who we are, what it says and to whom."""
     assert row.number is not None
     text = row.text or ""
-    if row.is_page:  # a life of this database that was less late, or drew another token, sent the same page
+    if row.is_page:  # a life of this database that was less late, or had another link, sent the same page
         text = texts.lasting(text)
     told = "|".join((installation, str(row.id), str(attempt), row.number.e164, text))
     return "sb" + hashlib.sha256(told.encode()).hexdigest()[:20]

@@ -21,7 +21,7 @@ _ASIDE = re.compile(r"\s*\((?:instance|on|host) [^)]*\)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _LATE = re.compile(r"LATE \d+m\. ")
-_LINK_TOKEN = re.compile(r"(?<=/a/)[1-9A-HJ-NP-Za-km-z]{11}$")
+_LINK = re.compile(r" (https?://\S+/a/)([1-9A-HJ-NP-Za-km-z]{11})$")
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _LEAST_FACT = 20  # characters; a shorter stump tells nothing
@@ -110,19 +110,22 @@ def ordinal(count: int) -> str:
 
 
 def lasting(text: str) -> str:
-    """The page without what another life of the database would have said otherwise: how late it is, and the token."""
-    return _LINK_TOKEN.sub("", _LATE.sub("", text))
+    """The page without what another life of the database would have said otherwise: how late it is, and its link.
+
+    The whole of the link: a backup may come to life on another host.
+    """
+    return _LINK.sub("", _LATE.sub("", text))
 
 
 def link_token(text: str) -> str:
     """The token of the link that a page ends with; empty where there is none."""
-    found = _LINK_TOKEN.search(text)
-    return found[0] if found else ""
+    found = _LINK.search(text)
+    return found[2] if found else ""
 
 
 def without_key(text: str) -> str:
     """The page as others may read it: its link answers for whom it was sent to."""
-    return _LINK_TOKEN.sub("...", text)
+    return _LINK.sub(r" \1...", text)
 
 
 def late_by(planned_for: datetime, now: datetime) -> timedelta | None:

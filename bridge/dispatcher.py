@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge import answering, escalator, watch
+from bridge import answering, escalator, storms, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -295,6 +295,11 @@ class Dispatcher:
         """It was taken long ago and still fires."""
         house, now = self._house.value, self._clock.now()
         await self._store.write(lambda tx: answering.acknowledgement_over(tx, house, incident_id, now))
+
+    async def storm_is_calm(self, storm_id: int) -> None:
+        """Nothing has joined this storm for so long."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: storms.calm(tx, house, storm_id, now))
 
     # --- hints and troubles ----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 Each works inside the transaction of what caused it, so a plan never lags behind its rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from bridge.domain import escalation
 from bridge.domain.escalation import CHAT, Policy
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Notification, Purpose, State
+from bridge.domain.notification import Held, Notification, Purpose, State
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, TimelineEntry, Timer, Transaction
 
@@ -29,6 +29,7 @@ _WHY_NEXT = {
     "uncertain": "whether the SMS left is not known",
     "moderated": "people at Mobizon still read the SMS",
     "late": "not on the handset in time",
+    "limit": "that phone has had its share of SMS",
 }
 
 
@@ -69,12 +70,15 @@ def follow(
     tx: Transaction, house: House, row: Notification, was: Notification, now: datetime, metrics: Metrics
 ) -> None:
     """The plan of a row that has changed its state moves along."""
-    if not row.is_page or row.incident_id is None or row.state is was.state:
+    newly_held = row.state is State.PLANNED and row.held is not was.held
+    if not row.is_page or row.incident_id is None or (row.state is was.state and not newly_held):
         return
+    if newly_held and row.held is Held.HOUSE:
+        _call_them_yourselves(tx, house, row, now, lambda other: other.held is Held.HOUSE)
     if was.failures < row.failures == _STUCK_AFTER:
-        _nobody_can_be_called(tx, house, row, now)
+        _call_them_yourselves(tx, house, row, now, lambda other: other.failures >= _STUCK_AFTER)
     incident = tx.incident(row.incident_id)
-    if incident is None or incident.state is not IncidentState.TRIGGERED or row.round < incident.first_round:
+    if incident is None or not _climbs(incident) or row.round < incident.first_round:
         return
     reaction = escalation.react(in_force(tx, incident), row, was, now)
     if reaction.deadline is not None:
@@ -86,7 +90,7 @@ def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> 
     """A rung's time to be on somebody's handset is over."""
     number, round_, step = (int(part) for part in subject.split(":"))
     incident = tx.incident(number)
-    if incident is None or incident.state is not IncidentState.TRIGGERED:
+    if incident is None or not _climbs(incident):
         return
     rows = in_force(tx, incident)
     rung = next((row for row in rows if (row.round, row.step) == (round_, step)), None)
@@ -97,7 +101,7 @@ def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> 
 def nobody(tx: Transaction, house: House, incident_id: int, now: datetime) -> None:
     """Everybody was called and nobody took it: the chat rings, and again with growing gaps."""
     incident = tx.incident(incident_id)
-    if incident is None or incident.state is not IncidentState.TRIGGERED:
+    if incident is None or not _climbs(incident):
         return
     if escalation.in_flight(in_force(tx, incident)):
         return
@@ -154,6 +158,11 @@ def tell_of_end(
         tell_those_paged(tx, wanted, Purpose.OVER, now, but=but)
 
 
+def _climbs(incident: Incident) -> bool:
+    """Whether its own plan is to call somebody: what is one of many in a storm is called about with all of it."""
+    return incident.state is IncidentState.TRIGGERED and not incident.told_by_storm
+
+
 def in_force(tx: Transaction, incident: Incident) -> list[Notification]:
     """The rows of the plan in force: pages only, those of plans before it left out."""
     return [row for row in tx.notifications_of([incident.id]) if row.is_page and row.round >= incident.first_round]
@@ -173,14 +182,16 @@ def _apply(tx: Transaction, incident: Incident, reaction: escalation.Reaction, n
         tx.wake("timers")
 
 
-def _nobody_can_be_called(tx: Transaction, house: House, row: Notification, now: datetime) -> None:
-    """The gateway is away, so the plan stands still: its chat hears once who should have been called."""
+def _call_them_yourselves(
+    tx: Transaction, house: House, row: Notification, now: datetime, stands_still: Callable[[Notification], bool]
+) -> None:
+    """No SMS leaves, so the plan stands still: its chat hears once who should have been called."""
     assert row.incident_id is not None
     incident = tx.incident(row.incident_id)
     if incident is None or not incident.is_open:
         return
     rows = in_force(tx, incident)
-    if any(other.failures >= _STUCK_AFTER for other in rows if other.id != row.id):
+    if any(stands_still(other) for other in rows if other.id != row.id):
         return
     waiting = dict.fromkeys(other.target for other in rows if other.state is State.PLANNED and other.target != CHAT)
     names = ", ".join(house.spoken(name) for name in waiting)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.domain.incident import Incident
-from bridge.domain.notification import Notification, Priority, State
+from bridge.domain.notification import Held, Notification, Priority, State
 
 CHAT = "chat"
 """The target that is the incident's chat: it costs nothing."""
@@ -138,8 +138,8 @@ class Reaction:
 
 
 def in_flight(rows: Iterable[Notification]) -> bool:
-    """Whether an SMS of these is still to leave."""
-    return any(row.state in (State.PLANNED, State.SENDING) for row in rows)
+    """Whether an SMS of these is still to leave, one that waits for its phone's limit left out."""
+    return any(row.state in (State.PLANNED, State.SENDING) and not _is_held(row) for row in rows)
 
 
 def rung_of(row: Notification) -> tuple[int, int]:
@@ -164,9 +164,10 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
             return Reaction(_moved(ahead, nearer), hopeless)
         if in_flight(rows):
             return Reaction()
-        began = min(_settled_at(other) or now for other in rung if _is_settled(other))
+        began = min((_settled_at(other) or now for other in rung if _is_settled(other)), default=now)
         return Reaction(hastened=hopeless, nobody_at=now if _nobody_reached(rows) else began + row.wait)
-    begins = _is_settled(row) and not _is_settled(was) and not row.resent
+    called_late = row.resent or row.held is Held.PHONE  # the next was called instead
+    begins = _is_settled(row) and not _is_settled(was) and not called_late
     if not begins or any(_is_settled(other) for other in rung if other.id != row.id):
         return Reaction()
     deadline = now + (row.deliver_within or IN_MODERATION)
@@ -196,6 +197,8 @@ def ring_again(rings: int, now: datetime) -> datetime:
 
 def _why_lost(row: Notification, now: datetime) -> str:
     match row.state:
+        case State.PLANNED if _is_held(row):
+            return "limit"
         case State.FAILED | State.UNDELIVERED | State.UNCERTAIN:
             return str(row.state)
         case State.SUBMITTED if row.submitted_at is not None:
@@ -205,6 +208,11 @@ def _why_lost(row: Notification, now: datetime) -> str:
             if row.deliver_within is not None and waited >= row.deliver_within:
                 return "late"
     return ""
+
+
+def _is_held(row: Notification) -> bool:
+    """Its phone has had its share: nobody is kept waiting for when it may have more."""
+    return row.state is State.PLANNED and row.held is Held.PHONE
 
 
 def _is_settled(row: Notification) -> bool:
@@ -217,7 +225,7 @@ def _settled_at(row: Notification) -> datetime | None:
 
 
 def _has_begun(row: Notification) -> bool:
-    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
+    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0 or _is_held(row)
 
 
 def _nobody_reached(rows: Iterable[Notification]) -> bool:
@@ -225,7 +233,7 @@ def _nobody_reached(rows: Iterable[Notification]) -> bool:
 
 
 def _ahead(rows: Iterable[Notification], row: Notification) -> list[Notification]:
-    return [other for other in rows if other.state is State.PLANNED and rung_of(other) > rung_of(row)]
+    return [o for o in rows if o.state is State.PLANNED and not _is_held(o) and rung_of(o) > rung_of(row)]
 
 
 def _untouched(ahead: Sequence[Notification]) -> bool:

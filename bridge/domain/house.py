@@ -10,6 +10,7 @@ from bridge.domain.escalation import Policy
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import FromCalendar, Rota
 from bridge.domain.routing import Route
+from bridge.domain.storm import StormRules
 from bridge.domain.throttle import Limits
 
 
@@ -97,6 +98,7 @@ class House:
     sms: SmsRules = SmsRules()
     limits: Limits = Limits()
     watch: Watch = Watch()
+    storm: StormRules | None = StormRules()  # None: every incident is paged by itself
     scripts: Mapping[str, Role] = field(default_factory=dict)  # API tokens by name, and what each may do
 
     def person_by_telegram(self, user_id: int) -> Person | None:

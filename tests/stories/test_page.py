@@ -206,7 +206,8 @@ async def test_a_storm_of_typed_and_paged_sms_stops_at_the_limits(tmp_path: Path
         assert sum("a limit is reached" in card.text for card in world.ops.cards) == 3
 
         await world.advance(hours=1)
-        assert len(world.phone("aigerim").texts) == 6
+        assert len(world.phone("aigerim").texts) == 4
+        assert "3 incidents: Trouble3 db3" in world.phone("aigerim").texts[3]
 
 
 async def test_a_source_without_hours_of_its_own_may_fire_again_at_once(world: World) -> None:

@@ -39,7 +39,7 @@ def acknowledge(
     taken = storms.left(tx, house, taken, by, now)
     tx.save_incidents([taken])
     if taken.is_storm:
-        storms.take(tx, taken, incident, now)
+        storms.take(tx, taken, incident, who, now)
     tx.cancel_planned([taken.id], f"{who} has it", now)
     tx.drop_timer(escalator.NOBODY, str(taken.id))
     policy = escalator.policy_of(house, taken)

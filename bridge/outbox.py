@@ -93,7 +93,7 @@ class Outbox:
     def _claim(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> list[Notification]:
         installation = tx.meta("installation") or ""
         budget = _Budget(tx, house.limits, now)
-        company = _Company(tx, rows, together=house.storm is not None)
+        company = _Company(tx, rows, now, together=house.storm is not None)
         paged = _Paged(tx, house, now)
         claimed: list[Notification] = []
         pairs: list[tuple[Notification, Notification]] = []
@@ -624,9 +624,10 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
 class _Company:
     """Whom the rows of one claim may leave with. `gone` are those that another row of it has taken along."""
 
-    def __init__(self, tx: Transaction, rows: Sequence[Notification], *, together: bool) -> None:
+    def __init__(self, tx: Transaction, rows: Sequence[Notification], now: datetime, *, together: bool) -> None:
         self._tx = tx
         self._rows = rows
+        self._now = now
         self._together = together
         self._waited: list[Notification] | None = None
         self.gone: set[int] = set()
@@ -634,10 +635,10 @@ class _Company:
         self._learn(rows)
 
     def of(self, row: Notification) -> list[tuple[Notification, Incident]]:
-        """The others that waited as this one did, or are due with it.
+        """The others that waited as this one did, or are due by now; but what is critical and fresh leaves singly.
 
-        For one that did not wait: those of its route that are due with it, but what is critical leaves singly. What
-        goes out once more has the company it had.
+        For one that did not wait: those of its route that are due with it. What goes out once more has the company
+        it had.
         """
         if row.resent:
             before = [other for other in self._tx.carried_by(row.id) if other.state is State.PLANNED]
@@ -647,7 +648,7 @@ class _Company:
         if mine.test or not (row.waited or self._together):
             return []
         if row.waited and self._waited is None:
-            self._waited = self._tx.waiting(_MOST_TOLD)
+            self._waited = self._tx.waiting(_MOST_TOLD) + self._tx.claimable(self._now, _MOST_TOLD)
             self._learn(self._waited)
         them = {one.id: one for one in (*self._rows, *(self._waited or ()))}
         found = [(one, self.incidents.get(one.incident_id or 0)) for one in them.values()]
@@ -657,6 +658,7 @@ class _Company:
             if incident is not None
             and not (incident.test or one.resent)
             and (row.waited or not (mine.critical or incident.route != mine.route))
+            and (one.waited or not incident.critical or self._now - one.due_at >= OPERATOR_WAIT)
             and one.id != row.id
             and one.id not in self.gone
         ]

@@ -551,7 +551,7 @@ class Transaction(Protocol):
         """What was opened on a route after that and is part of no storm; not by hand, no tests, no storms."""
         ...
 
-    def members(self, storm_id: int, limit: int = -1) -> list[int]:
+    def members(self, storm_id: int, limit: int = 10**9) -> list[int]:
         """The incidents of a storm that are still open."""
         ...
 

@@ -203,9 +203,9 @@ def note(tx: Transaction, house: House, storm: Incident, now: datetime) -> None:
 # --- one answer for all -----------------------------------------------------------------------------------
 
 
-def take(tx: Transaction, storm: Incident, was: Incident, now: datetime) -> None:
+def take(tx: Transaction, storm: Incident, was: Incident, who: str, now: datetime) -> None:
     """Whoever has the storm has all in it, but what somebody took by itself."""
-    tx.take_members(storm, was.acknowledged_at, f"{storm.acknowledged_by} has storm #{storm.id}", now)
+    tx.take_members(storm, was.acknowledged_at, f"{who} has storm #{storm.id}", now)
 
 
 def free(tx: Transaction, storm: Incident, now: datetime) -> None:
@@ -229,7 +229,7 @@ def dissolve(tx: Transaction, house: House, storm: Incident, by: str, now: datet
 
     Their acknowledgement of each holds as long as one of the storm would have.
     """
-    tx.take_members(replace(storm, acknowledged_by=by, acknowledged_at=now), storm.acknowledged_at, "", now)
+    tx.take_members(replace(storm, acknowledged_by=by, acknowledged_at=now), storm.acknowledged_at, f"{by} has it", now)
     policy = escalator.policy_of(house, storm)
     for number in tx.members(storm.id):
         if policy and policy.ack_for:

@@ -172,7 +172,7 @@ class SqlTransaction:
     def opened_alone(self, route: str, after: datetime) -> list[Incident]:
         return self._all(Incident, sql.opened_alone, on_route=route, after=after)
 
-    def members(self, storm_id: int, limit: int = -1) -> list[int]:
+    def members(self, storm_id: int, limit: int = 10**9) -> list[int]:
         return [number for (number,) in self._db.rows(sql.members, of_storm=storm_id, limit=limit)]
 
     def members_about(self, storm_id: int, at: datetime) -> tuple[int, int]:

@@ -45,6 +45,17 @@ async def test_after_an_outage_one_sms_tells_of_all_that_still_fires(town: World
     assert len(town.phone("jonas").texts) == 3  # critical pages that did not wait leave singly
 
 
+async def test_after_a_refused_key_one_sms_tells_of_what_was_never_tried(town: World) -> None:
+    town.mobizon.answers(code=8, message="bad key")
+    for number in range(1, 5):
+        await town.post("alertmanager", _trouble(number))
+        await town.advance(minutes=2)
+    town.mobizon.recovers()
+    await town.advance(minutes=2)
+    late = town.phone("aigerim").texts
+    assert len(late) == 1 and "4 incidents" in late[0]
+
+
 async def test_each_plan_goes_on_when_the_one_sms_does_not_arrive(town: World) -> None:
     town.phone("aigerim").refusal = "UNDELIV"
     await town.mobizon.stop()

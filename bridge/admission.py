@@ -3,8 +3,9 @@
 The rules, in short: an incident is one group of one source on one route. A firing that we know only
 touches it; one that we do not know joins it, or opens it, or opens it again soon after its end. Somebody has
 it and more joins: then it is nobody's again. A resolve is matched over every open incident
-of its group, whatever the routes say by now. What no route wants is shown in the watch chat. After a long
-silence the newest webhooks are understood before the older ones: the order of receipts decides what is news.
+of its group, whatever the routes say by now. What no route wants is shown in the watch chat. So many at once
+that they are a storm are called about and shown as one. After a long silence the newest webhooks are understood
+before the older ones: the order of receipts decides what is news.
 """
 
 import secrets
@@ -15,8 +16,9 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from bridge import escalator, links, texts, watch
+from bridge import escalator, links, storms, texts, watch
 from bridge.domain import escalation
+from bridge.domain import storm as storm_rules
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.escalation import Policy
 from bridge.domain.house import House, SourceRules
@@ -82,10 +84,12 @@ class _Book:
     plans: dict[int, list[Notification]] = field(default_factory=dict)
     again: dict[int, str] = field(default_factory=dict)  # incidents that are triggered once more, and why
     nobody: dict[int, datetime] = field(default_factory=dict)  # incidents without an SMS, and when their chat rings
+    spared: list[tuple[int, Notification]] = field(default_factory=list)  # SMS that another incident's stands for
     reminded: list[int] = field(default_factory=list)
     written: dict[tuple[int, str, str, str], AlertRecord] = field(default_factory=dict)
     timeline: list[TimelineEntry] = field(default_factory=list)
     ended: list[Incident] = field(default_factory=list)
+    raging: dict[int, Incident] = field(default_factory=dict)  # storms that take in what happens to those in them
     receipts: list[Receipt] = field(default_factory=list)
     tally: Tally = field(default_factory=Counter)
 
@@ -113,7 +117,7 @@ class Admission:
 
     def admit(self, tx: Transaction, house: House, arrived: Sequence[Parsed], now: datetime) -> Tally:
         """Write everything that these reports cause; what to `count` once that is committed."""
-        book = _read(tx, house, arrived)
+        book = _read(tx, house, arrived, now)
         for parsed in arrived:
             if parsed.report is None:
                 _unreadable(book, parsed)
@@ -223,9 +227,14 @@ class _Hearing:
         book = self._book
         for alert in alerts:
             book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
-        again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at)
+        again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at, storm=None)
         again = again.sharing((alert.labels for alert in alerts), afresh=True)
-        if ended.id in book.opened:  # it began and ended in this very batch: the plan it has is as good as new
+        storm = book.raging.get(ended.storm or 0)
+        if storm is not None:
+            again = storm_rules.joined(again, storm)
+        if storm is not None and again.told_by_storm:
+            pass  # it counts there
+        elif ended.id in book.opened:  # it began and ended in this very batch: the plan it has is as good as new
             again = replace(again, first_round=ended.first_round)
         else:
             often = f"{texts.ordinal(again.outbreaks)} time in {_minutes(self._now - again.opened_at)}"
@@ -278,6 +287,7 @@ class _Hearing:
                 kept.append(row)
             else:
                 self._tell_for_both(teller, row)
+                self._book.spared.append((teller, row))
                 told.append(row.target)
         self._told += [(row, about, incident.id) for row in kept if (row.round, row.step) == (1, 1)]
         self._book.plans[incident.id] = links.numbered(kept, self._book.numbers)
@@ -331,8 +341,8 @@ class _Hearing:
             elif (heard.starts_at, heard.receipt) < (before.starts_at, before.receipt):
                 continue  # an HA twin that lags behind, or an older webhook understood late
             self._book.note(heard)
-        if joined and incident.state is IncidentState.ACKNOWLEDGED:
-            incident = incident.trigger_again()
+        if joined and incident.state is IncidentState.ACKNOWLEDGED and not self._in_raging_storm(incident):
+            incident = replace(incident.trigger_again(), storm=None)
             self._book.again[incident.id] = "more has joined it"
         incident = incident.describing(known.values(), **seen)
         self._book.put(incident)
@@ -340,6 +350,10 @@ class _Hearing:
         if joined:
             what = f"{incident.firing} firing now"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what, incident.source))
+
+    def _in_raging_storm(self, incident: Incident) -> bool:
+        """Whether whoever has it has a storm that it is part of, and knows that it grows."""
+        return incident.told_by_storm and incident.storm in self._book.raging
 
     def _end(self, over: Sequence[Alert]) -> None:
         """Match resolves over every open incident of the group, whatever the routes say by now."""
@@ -438,7 +452,7 @@ class _Hearing:
         )
 
 
-def _read(tx: Transaction, house: House, arrived: Sequence[Parsed]) -> _Book:
+def _read(tx: Transaction, house: House, arrived: Sequence[Parsed], now: datetime) -> _Book:
     first = tx.numbers(0).start
     book = _Book(first, count(first))
     groups: set[tuple[str, str]] = set()
@@ -454,6 +468,8 @@ def _read(tx: Transaction, house: House, arrived: Sequence[Parsed]) -> _Book:
     longest = max(policy.reopen_within for policy in (_NO_POLICY, *house.policies.values()))
     for incident in tx.ended_incidents(groups, oldest - longest):
         book.groups[incident.source, incident.group_key].ended[incident.route] = incident
+    known = [one for group in book.groups.values() for one in (*group.open.values(), *group.ended.values())]
+    book.raging = storms.raging(tx, house, known, now)
     for record in tx.alert_records(groups, oldest - max(STALE_WITHIN, longest)):
         book.groups[record.source, record.group_key].know(record)
     for source, wanted in identities.items():
@@ -462,11 +478,17 @@ def _read(tx: Transaction, house: House, arrived: Sequence[Parsed]) -> _Book:
 
 
 def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
-    rows = [row for plan in book.plans.values() for row in plan]
     taken = tx.numbers(next(book.numbers) - book.first)
     assert taken.start == book.first, "somebody else took numbers in this transaction"
     if book.changed:
         tx.save_incidents(book.changed.values())  # first: what ended makes room for what opens with the same key
+    gathered = storms.gather(tx, house, book.opened.values(), now)
+    book.opened |= gathered.members
+    rows = [row for number, plan in book.plans.items() if not book.opened[number].told_by_storm for row in plan]
+    # The SMS that was to tell of it never leaves, and a storm may be somebody's already.
+    alone = [row for teller, row in book.spared if book.opened[teller].told_by_storm]
+    alone = [row for row in alone if not book.opened[row.incident_id or 0].told_by_storm]
+    rows += links.numbered(alone, tx.numbers(len(alone)))
     if book.opened:
         tx.add_incidents(book.opened.values())
     if book.written:
@@ -475,9 +497,12 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.add_notifications(rows)
         tx.wake("sender")
     for number, at in book.nobody.items():
-        tx.set_timer(Timer(escalator.NOBODY, str(number), at))
-        tx.wake("timers")
-    tx.add_cards(_cards(house, book.opened.values(), now))
+        if not book.opened[number].told_by_storm:
+            tx.set_timer(Timer(escalator.NOBODY, str(number), at))
+            tx.wake("timers")
+    single = [incident for incident in book.opened.values() if incident.storm is None]
+    tx.add_cards(_cards(house, [*single, *gathered.opened.values()], now))
+    storms.show(tx, house, gathered, now)
     ended = {incident.id: incident.source for incident in book.ended}
     if ended:
         tx.cancel_planned(ended, "over before it was sent", now)
@@ -489,6 +514,8 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         escalator.tell_of_end(tx, house, told, now)
     if shown := [number for number in book.changed if number not in ended]:
         tx.bump_cards(CardKind.INCIDENT, shown, now)
+    grouped = {one.storm for one in (*book.changed.values(), *book.opened.values()) if one.storm is not None}
+    storms.settle(tx, house, grouped, next(iter(ended.values()), ""), now)
     for number, why in book.again.items():
         _once_more(tx, house, book.changed[number], why, now)
     for number in dict.fromkeys(book.reminded):
@@ -515,7 +542,7 @@ def _once_more(tx: Transaction, house: House, incident: Incident, why: str, now:
 def _remind(tx: Transaction, house: House, number: int, now: datetime) -> None:
     """Its source reminds of it: where the policy says so, it climbs once more."""
     incident = tx.incident(number)
-    if incident is None or incident.state is not IncidentState.TRIGGERED:
+    if incident is None or incident.state is not IncidentState.TRIGGERED or incident.told_by_storm:
         return
     policy = escalator.policy_of(house, incident)
     if policy is None or not policy.remind or escalation.in_flight(escalator.in_force(tx, incident)):

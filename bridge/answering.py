@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bridge import escalator
+from bridge import escalator, storms
 from bridge.domain import escalation
 from bridge.domain.alert import AlertStatus
 from bridge.domain.house import House, Role
@@ -36,7 +36,10 @@ def acknowledge(
     if taken is incident:
         return Answered(incident, changed=False)
     who = house.spoken(by)
+    taken = storms.left(tx, house, taken, by, now)
     tx.save_incidents([taken])
+    if taken.is_storm:
+        storms.take(tx, taken, incident, who, now)
     tx.cancel_planned([taken.id], f"{who} has it", now)
     tx.drop_timer(escalator.NOBODY, str(taken.id))
     policy = escalator.policy_of(house, taken)
@@ -72,11 +75,16 @@ def resolve(tx: Transaction, house: House, incident: Incident, by: str, via: str
         for record in records
         if record.incident_id == incident.id and record.is_firing
     )
+    if over.is_storm:
+        over = storms.describe(tx, over)
+        storms.dissolve(tx, house, over, by, now)
     tx.save_incidents([replace(over, firing=0)])
     tx.cancel_planned([incident.id], f"{house.spoken(by)} resolved it", now)
     for kind in (escalator.NOBODY, escalator.ACK_OVER):
         tx.drop_timer(kind, str(incident.id))
     escalator.let_speak(tx, [incident.id], now)
+    if over.storm is not None:
+        storms.settle(tx, house, [over.storm], house.spoken(by), now)
     escalator.tell_of_end(tx, house, [over], now, but=by)
     escalator.quiet(tx, incident.id)
     _note(tx, over, " ".join(filter(None, ("resolved", via))), by, now)
@@ -115,7 +123,9 @@ def hand_back(tx: Transaction, house: House, incident: Incident, by: str, via: s
     """Who has it gives it back: a new plan begins now, with somebody else first."""
     if incident.state is not IncidentState.ACKNOWLEDGED:
         return Denied(_settled(house, incident))
+    storms.free(tx, incident, now)
     again = replace(incident.trigger_again(), acknowledged_by=None, acknowledged_at=None, acknowledged_via="")
+    again = storms.left(tx, house, again, by, now)
     tx.save_incidents([again])
     tx.drop_timer(escalator.ACK_OVER, str(incident.id))
     escalator.begin(tx, house, again, now, without=incident.acknowledged_by)
@@ -138,6 +148,7 @@ def acknowledgement_over(tx: Transaction, house: House, incident_id: int, now: d
     if due > now:  # the config lets it last longer by now
         tx.set_timer(Timer(escalator.ACK_OVER, str(incident_id), due))
         return
+    storms.free(tx, incident, now)
     again = incident.trigger_again()
     tx.save_incidents([again])
     why = f"{house.spoken(incident.acknowledged_by)} took it long ago, and it still fires"

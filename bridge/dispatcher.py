@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, duty, escalator, links, silencing, watch
+from bridge import answering, duty, escalator, links, silencing, storms, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -400,6 +400,11 @@ class Dispatcher:
         """A turn is taken, given to somebody, or the rota is as planned again; kept once this returns."""
         house, now = self._house.value, self._clock.now()
         return await self._store.write(lambda tx: duty.swap(tx, house, request, now))
+
+    async def storm_is_calm(self, storm_id: int) -> None:
+        """Nothing has joined this storm for so long."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: storms.calm(tx, house, storm_id, now))
 
     # --- hints and troubles ----------------------------------------------------------------------------
 

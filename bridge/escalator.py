@@ -3,7 +3,7 @@
 Each works inside the transaction of what caused it, so a plan never lags behind its rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from bridge.domain import escalation
 from bridge.domain.escalation import CHAT, Policy
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Notification, Purpose, State
+from bridge.domain.notification import Held, Notification, Purpose, State
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Place, TimelineEntry, Timer, Transaction
 
@@ -31,6 +31,7 @@ _WHY_NEXT = {
     "moderated": "people at Mobizon still read the SMS",
     "late": "not on the handset in time",
     "expired": "too old to be worth an SMS",
+    "limit": "that phone has had its share of SMS",
 }
 
 
@@ -74,12 +75,16 @@ def follow(
     tx: Transaction, house: House, row: Notification, was: Notification, now: datetime, metrics: Metrics
 ) -> None:
     """The plan of a row that has changed its state moves along."""
-    if not row.is_page or row.incident_id is None or row.state is was.state:
+    newly_held = row.state is State.PLANNED and row.held is not was.held
+    if not row.is_page or row.incident_id is None or (row.state is was.state and not newly_held):
         return
+    if newly_held and row.held is Held.HOUSE:
+        # Those of one claim are all kept before any is told of: the first of them speaks for them.
+        _call_them_yourselves(tx, house, row, now, lambda other: other.held is Held.HOUSE and other.id < row.id)
     if was.failures < row.failures == _STUCK_AFTER:
-        _nobody_can_be_called(tx, house, row, now)
+        _call_them_yourselves(tx, house, row, now, lambda other: other.failures >= _STUCK_AFTER)
     incident = tx.incident(row.incident_id)
-    if incident is None or incident.state is not IncidentState.TRIGGERED or row.round < incident.first_round:
+    if incident is None or not _climbs(incident) or row.round < incident.first_round:
         return
     _apply(tx, incident, row, escalation.react(in_force(tx, incident), row, was, now), now, metrics)
 
@@ -88,7 +93,7 @@ def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> 
     """A rung's time to be on somebody's handset is over."""
     number, round_, step = (int(part) for part in subject.split(":"))
     incident = tx.incident(number)
-    if incident is None or incident.state is not IncidentState.TRIGGERED:
+    if incident is None or not _climbs(incident):
         return
     rows = in_force(tx, incident)
     rung = next((row for row in rows if (row.round, row.step) == (round_, step)), None)
@@ -99,7 +104,7 @@ def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> 
 def nobody(tx: Transaction, house: House, incident_id: int, now: datetime) -> None:
     """Everybody was called and nobody took it: the chat rings, and again with growing gaps."""
     incident = tx.incident(incident_id)
-    if incident is None or incident.state is not IncidentState.TRIGGERED or incident.test:
+    if incident is None or not _climbs(incident) or incident.test:
         return
     if (policy := policy_of(house, incident)) and policy.is_chat_only:
         return
@@ -180,6 +185,11 @@ def let_speak(tx: Transaction, incidents: Iterable[int], now: datetime) -> None:
             tx.wake("silences")
 
 
+def _climbs(incident: Incident) -> bool:
+    """Whether its own plan is to call somebody: what is one of many in a storm is called about with all of it."""
+    return incident.state is IncidentState.TRIGGERED and not incident.told_by_storm
+
+
 def in_force(tx: Transaction, incident: Incident) -> list[Notification]:
     """The rows of the plan in force: pages only, those of plans before it left out."""
     return [row for row in tx.notifications_of([incident.id]) if row.is_page and row.round >= incident.first_round]
@@ -212,15 +222,17 @@ def _apply(
         _soon(tx, incident, reaction.nobody_at)
 
 
-def _nobody_can_be_called(tx: Transaction, house: House, row: Notification, now: datetime) -> None:
-    """The gateway is away, so the plan stands still: its chat hears once who should have been called."""
+def _call_them_yourselves(
+    tx: Transaction, house: House, row: Notification, now: datetime, stands_still: Callable[[Notification], bool]
+) -> None:
+    """No SMS leaves, so the plan stands still: its chat hears once who should have been called."""
     assert row.incident_id is not None
     incident = tx.incident(row.incident_id)
     if incident is None or not incident.is_open:
         return
     rows = in_force(tx, incident)
     stuck = (other for other in rows if other.id != row.id and other.state is State.PLANNED)
-    if any(other.failures >= _STUCK_AFTER for other in stuck):
+    if any(stands_still(other) for other in stuck):
         return
     waiting = [other for other in rows if other.state is State.PLANNED and other.target != CHAT]
     names = ", ".join(dict.fromkeys(duty.names(tx, house, waiting, now)))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge import duty, links
+from bridge import duty, links, storms
 from bridge.clock import Clock
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
@@ -125,7 +125,12 @@ class Inquiries:
         self, *, open_only: bool = True, since: datetime | None = None, limit: int = 100
     ) -> list[Incident]:
         """The newest first."""
-        return await self._store.read(lambda tx: tx.incidents(open_only=open_only, since=since, limit=limit))
+
+        def look(tx: Transaction) -> list[Incident]:
+            found = tx.incidents(open_only=open_only, since=since, limit=limit)
+            return [storms.describe(tx, one) if one.is_open else one for one in found]
+
+        return await self._store.read(look)
 
     async def open_incidents(self, scope: Scope = EVERYTHING) -> list[IncidentView]:
         """What is open in this scope: first what nobody has, each the newest first."""

@@ -7,18 +7,18 @@ never "not sent". Sending first and recording after would page people twice.
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from bridge import duty, escalator, links, texts, watch
+from bridge import duty, escalator, links, storms, texts, watch
 from bridge.clock import Clock
 from bridge.domain import sms
 from bridge.domain.escalation import CHAT, ROTA
 from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Event, Notification, Priority, Purpose, State
+from bridge.domain.notification import Event, Held, Notification, Priority, Purpose, State
 from bridge.domain.phone import why_not_textable
 from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, next_attempt, next_look, next_poll
 from bridge.domain.throttle import Limits, Spent, opens_at
@@ -50,6 +50,8 @@ _TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _FIRST_POLL = timedelta(seconds=1)
 _LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
 _CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
+_MOST_TOLD = 200  # pages that waited, looked through for those that one SMS may tell of
+_NEARLY = 0.8  # of a limit: time to tell somebody
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
 
@@ -89,26 +91,49 @@ class Outbox:
         return claimed
 
     def _claim(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> list[Notification]:
-        incidents = tx.incidents_by_id({row.incident_id for row in rows if row.incident_id is not None})
         installation = tx.meta("installation") or ""
         budget = _Budget(tx, house.limits, now)
+        company = _Company(tx, rows, now, together=house.storm is not None)
+        paged = _Paged(tx, house, now)
         told = duty.told_already(tx, rows) if house.rotas else {}
-        claimed, pairs = [], []
+        claimed: list[Notification] = []
+        pairs: list[tuple[Notification, Notification]] = []
         for row in rows:
-            ready = self._ready(tx, row, incidents.get(row.incident_id or 0), house, now)
-            if ready.is_page and ready.person and told.get((duty.rung_of(row), ready.person), row.id) != row.id:
-                # By their own name and by their rota in one rung: one SMS is enough.
+            if row.id in company.gone:
+                continue
+            incident = company.incidents.get(row.incident_id or 0)
+            ready = self._ready(tx, row, incident, house, now)
+            if _is_told(ready, told):
                 reason = f"{house.spoken(ready.person)} is told already"
                 ready = row.becomes(Event.CANCELLED, ended_at=now, reason=reason)
-            if ready.state is State.PLANNED and (opens := budget.opens_at(ready)):
+            others: list[tuple[Notification, Notification]] = []
+            if ready.state is State.PLANNED and incident is not None and ready.is_page:
+                if until := paged.gathers_until(ready, incident):
+                    ready = replace(row, due_at=until, held=Held.GATHER, reason="waits for more of the same route")
+                    pairs.append((ready, row))
+                    continue
+                others = [(self._ready(tx, one, about, house, now), one) for one, about in company.of(row)]
+                pairs += [(one, was) for one, was in others if row.resent and one.state is not State.PLANNED]
+                others = [(one, was) for one, was in others if _leaves_with(one, ready)]
+                if house.rotas and not row.resent:
+                    told |= duty.told_already(tx, [one for one, _ in others])
+                    others = _each_once(ready, others, told)
+                ready = _digest(ready, row, [one for one, _ in others], company.incidents, house, now)
+            if ready.state is State.PLANNED and (closed := budget.opens_at(ready)):
                 self._metrics.suppressed.labels("limit").inc()
-                ready = replace(row, due_at=opens, reason="a limit is reached (limits in the config)")
+                opens, held = closed
+                ready = replace(row, due_at=opens, held=held, reason="a limit is reached (limits in the config)")
             elif ready.state is State.PLANNED:
                 ready = _leaving(ready, installation, now)
                 budget.reserve(ready)
+                paged.leaves(ready, incident)
                 claimed.append(ready)
-                told[duty.rung_of(ready), ready.person or ""] = ready.id
+                told |= {_telling(one): one.id for one in (ready, *(one for one, _ in others))}
+                pairs += [(_taken_along(one, ready), was) for one, was in others]
+                company.gone.update(was.id for _, was in others)
             pairs.append((ready, row))
+        for subject, text in budget.nearly_spent():
+            watch.begin(tx, house, "limit", text, now, subject=subject)
         kept = tx.save_notifications(pairs)
         mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
         for ready, row in pairs:
@@ -189,7 +214,9 @@ class Outbox:
         event = Event.POSTPONED if outcome.wait is not None else Event.UNREACHABLE
         reason = outcome.reason
         # claimed_at goes: nothing was sent, so nothing is reserved.
-        return row.becomes(event, due_at=again, failures=failures, reason=reason, claimed_at=None, lease_until=None)
+        return row.becomes(
+            event, due_at=again, failures=failures, reason=reason, claimed_at=None, lease_until=None, carried_by=None
+        )
 
     async def expire_leases(self) -> int:
         """Rows whose lease ran out are uncertain: nobody knows whether they left. How many there were."""
@@ -205,6 +232,8 @@ class Outbox:
 
     def _uncertain(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> int:
         for row in rows:
+            if row.is_carried:
+                continue  # it goes where its carrier goes
             lost = _lost(row, "we stopped while it was being sent", now)
             if tx.save_notification(lost, row):
                 self._count(row, lost, now)
@@ -344,7 +373,20 @@ class Outbox:
         if row.is_page and row.state is State.UNCERTAIN and row.lost_at == now:
             self._ring_for_lost_page(tx, house, row, now)
         escalator.follow(tx, house, row, was, now, self._metrics)
+        if was.carried_by == was.id:
+            self._tell_of_carried(tx, house, row, was, now)
         tx.wake("reporter")
+
+    def _tell_of_carried(
+        self, tx: Transaction, house: House, row: Notification, was: Notification, now: datetime
+    ) -> None:
+        """What one SMS tells of goes where that one goes, each plan for itself."""
+        others = tx.carried_by(was.id)
+        incidents = tx.incidents_by_id({other.incident_id for other in others if other.incident_id is not None})
+        pairs = [(_carried(o, row, was, incidents.get(o.incident_id or 0), now), o) for o in others]
+        for (changed, other), held in zip(pairs, tx.save_notifications(pairs), strict=True):
+            if held:
+                self._tell(tx, house, changed, other, now)
 
     def _ring_again(self, tx: Transaction, house: House, row: Notification, now: datetime) -> None:
         """The chat's own turn in the climb."""
@@ -454,6 +496,7 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
         segments=size.segments,
         validity=validity,
         sender_id=row.sender_id or house.sms.sender_id,
+        carried_by=None,
     )
 
 
@@ -467,16 +510,134 @@ def _about(incident: Incident, row: Notification, house: House, now: datetime) -
             return texts.over(incident, house.sms, zone, house.spoken(incident.acknowledged_by))
         case Purpose.PAGE:
             call, link = row.round - incident.first_round + 1, links.address(house, row)
-            late = texts.late_by(row.created_at, now) if (call, row.step) <= (1, 1) and row.failures else None
+            late = _lateness(row, incident, now)
             return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0, link=link)
         case _:
             assert_never(row.purpose)
+
+
+def _lateness(row: Notification, incident: Incident, now: datetime) -> timedelta | None:
+    """How late a page is that should have been the first; later rungs have no hour of their own to be late for."""
+    delayed = row.failures or row.held in (Held.PHONE, Held.HOUSE)
+    is_first = (row.round, row.step) <= (incident.first_round, 1)
+    return texts.late_by(row.created_at, now) if is_first and delayed else None
+
+
+def _telling(row: Notification) -> tuple[duty.Rung, str]:
+    return duty.rung_of(row), row.person or ""
+
+
+def _is_told(row: Notification, told: Mapping[tuple[duty.Rung, str], int]) -> bool:
+    """Whether they have it by their own name or by their rota: in one rung one SMS is enough."""
+    return row.is_page and bool(row.person) and told.get(_telling(row), row.id) != row.id
+
+
+def _each_once(
+    row: Notification,
+    others: Sequence[tuple[Notification, Notification]],
+    told: Mapping[tuple[duty.Rung, str], int],
+) -> list[tuple[Notification, Notification]]:
+    """Those that the SMS of this row is to tell of, none of a rung that this person is told of anyway."""
+    seen = {**told, _telling(row): row.id}
+    return [(one, was) for one, was in others if seen.setdefault(_telling(one), one.id) == one.id]
+
+
+def _leaves_with(row: Notification, carrier: Notification) -> bool:
+    """Whether one SMS may tell of both."""
+    return row.state is State.PLANNED and row.is_page and row.number == carrier.number
+
+
+def _digest(
+    row: Notification,
+    was: Notification,
+    others: Sequence[Notification],
+    incidents: dict[int, Incident],
+    house: House,
+    now: datetime,
+) -> Notification:
+    """This row as the SMS that tells of the others as well, when there are any."""
+    if not others:
+        return row
+    if was.resent:
+        return _as_before(row, was)
+    rows = [row, *others]
+    told = {one.incident_id: incidents[one.incident_id] for one in rows if one.incident_id is not None}
+    if len(told) == 1:
+        return replace(row, carried_by=row.id)
+    order = sorted(told.values(), key=lambda incident: (not incident.critical, not incident.is_storm, incident.id))
+    lates = (_lateness(one, told[one.incident_id], now) for one in rows if one.incident_id is not None)
+    late = max((late for late in lates if late), default=None)
+    text = texts.digest(order, house.sms, late=late)
+    size = sms.measure(text)
+    return replace(row, carried_by=row.id, text=text, alphabet=size.alphabet, segments=size.segments)
+
+
+def _as_before(row: Notification, was: Notification) -> Notification:
+    """The same words once more: the first may be on a phone by now, and both are known by them."""
+    return replace(
+        row, text=was.text, alphabet=was.alphabet, segments=sms.measure(was.text or "").segments, carried_by=row.id
+    )
+
+
+def _taken_along(row: Notification, carrier: Notification) -> Notification:
+    """On the wire in the words of another: nothing of its own to be billed, found or asked about."""
+    return replace(
+        _without_attempt(row).becomes(Event.CLAIMED),
+        attempt=row.attempt + 1,
+        claimed_at=carrier.claimed_at,
+        carried_by=carrier.id,
+        reason=None,
+    )
+
+
+def _carried(
+    row: Notification, carrier: Notification, was: Notification, incident: Incident | None, now: datetime
+) -> Notification:
+    """A row that another one's SMS tells of, once that one has gone somewhere."""
+    if carrier.state not in (State.PLANNED, State.CANCELLED):
+        return replace(
+            row,
+            state=carrier.state,
+            submitted_at=carrier.submitted_at,
+            lost_at=carrier.lost_at,
+            looks=carrier.looks,
+            moderated=carrier.moderated,
+            gateway_status=carrier.gateway_status,
+            status_at=carrier.status_at,
+            ended_at=carrier.ended_at,
+            reason=carrier.reason,
+        )
+    if carrier.state is State.PLANNED and carrier.carried_by is not None:
+        return replace(row, state=State.PLANNED, due_at=carrier.due_at, resent=True, reason=carrier.reason)
+    # It did not leave, so each is on its own again.
+    row = replace(_without_attempt(row), lost_at=None, looks=0)
+    if unwanted := _unwanted(row, incident, now):
+        return replace(row, state=State.CANCELLED, ended_at=now, reason=unwanted)
+    due_at = carrier.due_at if carrier.state is State.PLANNED else now
+    failures = row.failures + carrier.failures - was.failures
+    return replace(row, state=State.PLANNED, due_at=due_at, failures=failures, reason=carrier.reason)
+
+
+def _without_attempt(row: Notification) -> Notification:
+    return replace(
+        row,
+        text=None,
+        alphabet=None,
+        segments=None,
+        reference=None,
+        claimed_at=None,
+        lease_until=None,
+        next_look_at=None,
+        carried_by=None,
+    )
 
 
 def _unwanted(row: Notification, incident: Incident | None, now: datetime) -> str:
     """Why nobody wants this any more; empty while somebody does."""
     if row.is_page and (incident is None or incident.state is not IncidentState.TRIGGERED):
         return "over before it was sent" if incident is None or not incident.is_open else "somebody has it"
+    if row.is_page and incident is not None and incident.told_by_storm:
+        return f"part of storm #{incident.storm}"
     if row.is_page and incident is not None and row.round < incident.first_round:
         return "a newer plan has taken its place"
     if row.purpose is Purpose.TAKEN and incident is not None and incident.state is not IncidentState.ACKNOWLEDGED:
@@ -500,6 +661,76 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
     return role is None or role < (Role.RESPONDER if recipient else Role.OPERATOR)
 
 
+class _Company:
+    """Whom the rows of one claim may leave with. `gone` are those that another row of it has taken along."""
+
+    def __init__(self, tx: Transaction, rows: Sequence[Notification], now: datetime, *, together: bool) -> None:
+        self._tx = tx
+        self._rows = rows
+        self._now = now
+        self._together = together
+        self._waited: list[Notification] | None = None
+        self.gone: set[int] = set()
+        self.incidents: dict[int, Incident] = {}
+        self._learn(rows)
+
+    def of(self, row: Notification) -> list[tuple[Notification, Incident]]:
+        """The others that waited as this one did, or are due by now; but what is critical and fresh leaves singly.
+
+        For one that did not wait: those of its route that are due with it. What goes out once more has the company
+        it had.
+        """
+        if row.resent:
+            before = [other for other in self._tx.carried_by(row.id) if other.state is State.PLANNED]
+            self._learn(before)
+            return [(other, self.incidents[other.incident_id or 0]) for other in before]
+        mine = self.incidents[row.incident_id or 0]
+        if mine.test or not (row.waited or self._together):
+            return []
+        if row.waited and self._waited is None:
+            self._waited = self._tx.waiting(_MOST_TOLD) + self._tx.claimable(self._now, _MOST_TOLD)
+            self._learn(self._waited)
+        them = {one.id: one for one in (*self._rows, *(self._waited or ()))}
+        found = [(one, self.incidents.get(one.incident_id or 0)) for one in them.values()]
+        return [
+            (one, incident)
+            for one, incident in found
+            if incident is not None
+            and not (incident.test or one.resent)
+            and (row.waited or not (mine.critical or incident.route != mine.route))
+            and (one.waited or not incident.critical or self._now - one.due_at >= OPERATOR_WAIT)
+            and one.id != row.id
+            and one.id not in self.gone
+        ]
+
+    def _learn(self, rows: Sequence[Notification]) -> None:
+        new = {row.incident_id for row in rows if row.incident_id is not None} - self.incidents.keys()
+        self.incidents |= {n: storms.describe(self._tx, one) for n, one in self._tx.incidents_by_id(new).items()}
+
+
+class _Paged:
+    """Who was paged lately about which route: the next pages there wait a moment for each other."""
+
+    def __init__(self, tx: Transaction, house: House, now: datetime) -> None:
+        self._gather = house.storm.gather if house.storm else timedelta(0)
+        self._now = now
+        self._last: dict[tuple[str, str], tuple[int, datetime]] = {}
+        if self._gather:
+            for number, route, incident, at in sorted(tx.paged_lately(now - self._gather), key=lambda page: page[3]):
+                self._last[number, route] = incident, at
+
+    def gathers_until(self, row: Notification, incident: Incident) -> datetime | None:
+        """Until when this page waits; None: it leaves. What is critical never waits, and nothing waits twice."""
+        if row.waited or incident.critical or row.number is None:
+            return None
+        last, at = self._last.get((row.number.e164, incident.route), (row.incident_id, self._now))
+        return None if last == row.incident_id else at + self._gather
+
+    def leaves(self, row: Notification, incident: Incident | None) -> None:
+        if incident is not None and row.is_page and row.number is not None:
+            self._last[row.number.e164, incident.route] = incident.id, self._now
+
+
 class _Budget:
     """What the limits still allow in one claim.
 
@@ -516,11 +747,12 @@ class _Budget:
             Priority.NORMAL: limits.normal_total,
             Priority.TYPED: limits.typed_total,
         }
+        self._people: dict[str, str] = {}  # who was sent something, by number
         lengths = {window.length for window in (*limits.per_person, *limits.total)}
         self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
 
-    def opens_at(self, row: Notification) -> datetime | None:
-        """When the limits let this one out; None: now."""
+    def opens_at(self, row: Notification) -> tuple[datetime, Held] | None:
+        """When the limits let this one out, and whose limit it is; None: now."""
         assert row.number is not None and row.segments is not None
         number, per_person = row.number.e164, self._limits.per_person
         total = self._windows[row.priority]
@@ -530,15 +762,34 @@ class _Budget:
             return None
         spent = self._tx.spent(self._now - self._limits.longest) + self._claimed
         theirs = [s for s in spent if s.number == number]
-        waits = [opens_at(theirs, per_person, row.segments, self._now), opens_at(spent, total, row.segments, self._now)]
-        return max((wait for wait in waits if wait), default=None)
+        phone = opens_at(theirs, per_person, row.segments, self._now)
+        house = opens_at(spent, total, row.segments, self._now)
+        opens = max((wait for wait in (phone, house) if wait), default=None)
+        return (opens, Held.PHONE if phone else Held.HOUSE) if opens else None
 
     def reserve(self, row: Notification) -> None:
         """This one goes out now."""
         assert row.number is not None and row.segments is not None
         self._claimed.append(Spent(row.number.e164, self._now, row.segments))
+        if row.person:
+            self._people[row.number.e164] = row.person
         for reserved in self._reserved.values():
             reserved[row.number.e164] += row.segments
+
+    def nearly_spent(self) -> Iterator[tuple[str, str]]:
+        """Limits of which little is left after this claim: a name for each, and a sentence."""
+        if not self._claimed:
+            return
+        for window in self._limits.total:
+            if (used := self._reserved[window.length].total()) >= _NEARLY * window.segments:
+                span = texts.length(window.length)
+                yield f"total {span}", f"{used} of {window.segments} SMS segments in {span} are used (limits.total)"
+        for number, name in self._people.items():
+            for window in self._limits.per_person:
+                if (used := self._reserved[window.length][number]) >= _NEARLY * window.segments:
+                    span = texts.length(window.length)
+                    said = f"{name} has had {used} of {window.segments} SMS segments in {span} (limits.per_person)"
+                    yield f"{name} {span}", said
 
 
 def _leaving(row: Notification, installation: str, now: datetime) -> Notification:
@@ -596,7 +847,13 @@ def _found(tx: Transaction, row: Notification, sms: ListedMessage, now: datetime
 def _once_more(row: Notification, now: datetime, reason: str) -> Notification:
     """Back to planned; its budget is freed, and the claim takes it anew."""
     return row.becomes(
-        Event.MISSING, due_at=now, reason=reason, resent=True, claimed_at=None, next_look_at=None, asked_at=None
+        Event.MISSING,
+        due_at=now,
+        reason=reason,
+        resent=True,
+        claimed_at=None,
+        next_look_at=None,
+        asked_at=None,
     )
 
 

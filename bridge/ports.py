@@ -583,6 +583,32 @@ class Transaction(Protocol):
         """The newest first."""
         ...
 
+    # storms
+    def opened_alone(self, route: str, after: datetime) -> list[Incident]:
+        """What was opened on a route after that and is part of no storm; not by hand, no tests, no storms."""
+        ...
+
+    def members(self, storm_id: int, limit: int = 10**9) -> list[int]:
+        """The incidents of a storm that are still open."""
+        ...
+
+    def members_about(self, storm_id: int, at: datetime) -> tuple[int, int]:
+        """How many were opened up to then, and how many since."""
+        ...
+
+    def alerts_in_storm(self, storm_id: int) -> list[AlertRecord]: ...
+    def take_members(self, storm: Incident, was_taken_at: datetime | None, reason: str, now: datetime) -> None:
+        """Who has the storm has all in it that nobody has by itself; what was planned for those is cancelled."""
+        ...
+
+    def free_members(self, storm_id: int, taken_at: datetime, now: datetime) -> None:
+        """What was taken with the storm is nobody's again."""
+        ...
+
+    def empty_storm(self, storm_id: int) -> None:
+        """What is open in it is an incident like any other."""
+        ...
+
     def incident_counts(self) -> dict[IncidentState, int]:
         """How many are open, by state."""
         ...
@@ -629,6 +655,18 @@ class Transaction(Protocol):
 
     def claimable(self, now: datetime, limit: int) -> list[Notification]:
         """Planned and due, by priority, then due time; no row while an earlier rung of its climb is still to leave."""
+        ...
+
+    def waiting(self, limit: int) -> list[Notification]:
+        """Planned pages that could have left before and did not: what is due first comes first."""
+        ...
+
+    def carried_by(self, notification_id: int) -> list[Notification]:
+        """The other rows that this one's SMS tells of."""
+        ...
+
+    def paged_lately(self, after: datetime) -> list[tuple[str, str, int, datetime]]:
+        """Pages that left after then: number, route, incident, when."""
         ...
 
     def save_notification(self, changed: Notification, was: Notification) -> bool:

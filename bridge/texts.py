@@ -64,8 +64,7 @@ def page(
         front += f"{ordinal(call)} call. "
     if again:
         front += "Back to you: "
-    if late is not None:
-        front += f"LATE {int(late.total_seconds() // 60)}m. "
+    front += _lateness(late)
     tail = f" {hour(incident.started_at, incident.opened_at, zone)} #{incident.id}"
     places = [sms.plain(name, rules.alphabet) for name in incident.places]
     title, told = (sms.plain(text, rules.alphabet) for text in (incident.title, incident.fact))
@@ -85,6 +84,18 @@ def page(
             return text
     text = sms.shorten(_joined(least, told), rules.max_segments, tail)
     return text if text.startswith(least) else sms.shorten(least, rules.max_segments, tail)
+
+
+def digest(incidents: Sequence[Incident], rules: SmsRules, *, late: timedelta | None = None) -> str:
+    """One SMS for several that waited: as many by name as there is room for, the rest counted."""
+    told = [sms.plain(f"{_named(incident)} #{incident.id}", rules.alphabet) for incident in incidents]
+    head = f"{_lateness(late)}{len(told)} incidents: "
+    for named in range(len(told), 0, -1):
+        rest = f" +{len(told) - named} more" if named < len(told) else ""
+        text = head + ", ".join(told[:named]) + rest
+        if sms.measure(text).segments <= rules.max_segments:
+            return text
+    return sms.shorten(head + told[0], rules.max_segments, f" +{len(told) - 1} more")
 
 
 def taken(incident: Incident, rules: SmsRules, who: str) -> str:
@@ -134,6 +145,10 @@ def late_by(planned_for: datetime, now: datetime) -> timedelta | None:
     return late if late >= timedelta(minutes=2) else None
 
 
+def _lateness(late: timedelta | None) -> str:
+    return "" if late is None else f"LATE {int(late.total_seconds() // 60)}m. "
+
+
 def _brief(place: str) -> str:
     """A host without its domain; an address whole."""
     return place if _ADDRESS.match(place) else place.split(".", maxsplit=1)[0]
@@ -147,6 +162,8 @@ def _named(incident: Incident) -> str:
 
 def _where(incident: Incident, named: Sequence[str]) -> str:
     """` db1`, or ` x7: db1 db2 +5` when several fire."""
+    if incident.is_storm:
+        return ""
     if incident.firing <= 1:
         return f" {named[0]}" if named else ""
     unnamed = max(len(incident.places), incident.firing) - len(named) if named else 0

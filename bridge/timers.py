@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from bridge import escalator
+from bridge import escalator, storms
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.ports import NotStored, Store, Timer, Transaction
@@ -30,6 +30,7 @@ class Timers:
             escalator.DEADLINE: dispatcher.deadline,
             escalator.NOBODY: lambda subject: dispatcher.nobody_has_it(int(subject)),
             escalator.ACK_OVER: lambda subject: dispatcher.acknowledgement_over(int(subject)),
+            storms.CALM: lambda subject: dispatcher.storm_is_calm(int(subject)),
             TROUBLE_OVER: lambda subject: dispatcher.end_trouble(*subject.split(":", 1)),
         }
 

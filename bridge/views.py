@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bridge import duty
+from bridge import duty, storms
 from bridge.domain.escalation import CHAT
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
@@ -45,6 +45,8 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
 
 def incident_view(tx: Transaction, house: House, incident: Incident, now: datetime) -> IncidentView:
     """An incident with a line for each SMS of its plan."""
+    if incident.is_storm and incident.is_open:
+        incident = storms.describe(tx, incident)
     route = house.route(incident.route)
     rows = [row for row in tx.notifications_of([incident.id]) if row.target != CHAT or not row.state.is_final]
     lines = tuple(map(RecipientLine, duty.names(tx, house, rows, now), rows))

@@ -131,6 +131,16 @@ _MOVES = "moved_chats"
 _MOVED = "chat_moved"
 TROUBLE_OVER = "trouble_over"
 """The timer that ends a passing trouble; its subject is kind:subject."""
-_PASSING = {"clock_set", "source_refused", "dead_letter", "unreadable", "too_big", "sender_id", "card", "update"}
+_PASSING = {
+    "clock_set",
+    "source_refused",
+    "dead_letter",
+    "unreadable",
+    "too_big",
+    "sender_id",
+    "card",
+    "update",
+    "limit",
+}
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
 _WORTH_TELLING = timedelta(minutes=15)  # an SMS that waited longer tells of a trouble that may be long over

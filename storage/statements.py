@@ -31,10 +31,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge.domain.incident import MOST_ROUNDS, IncidentState
-from bridge.domain.notification import Priority, Purpose, State
+from bridge.domain.incident import MOST_ROUNDS, STORM, IncidentState
+from bridge.domain.notification import Held, Priority, Purpose, State
 from bridge.domain.silence import SilenceState
-from bridge.ports import ReceiptState
+from bridge.ports import CardKind, ReceiptState
 from storage.tables import (
     Instant,
     alert,
@@ -170,6 +170,80 @@ alert_records: Select[Any] = (
 )
 save_alerts: Insert = _upsert(alert)
 
+# What a route opened lately, to tell a storm by.
+opened_alone: Select[Any] = (
+    select(incident)
+    .where(
+        incident.c.opened_at > bindparam("after"),
+        incident.c.route == bindparam("on_route"),
+        incident.c.storm.is_(None),
+        incident.c.asked_by.is_(None),
+        incident.c.source != literal(STORM),
+        ~incident.c.test,
+    )
+    .order_by(incident.c.id)
+)
+_in_storm = incident.c.storm == bindparam("of_storm")
+members: Select[Any] = select(incident.c.id).where(_in_storm, incident_open).order_by(incident.c.id).limit(_limit)
+_at = bindparam("at", type_=Instant())
+members_about: Select[Any] = select(
+    func.sum(case((incident.c.opened_at <= _at, 1), else_=0)), func.sum(case((incident.c.opened_at > _at, 1), else_=0))
+).where(_in_storm)
+alerts_in_storm: Select[Any] = (
+    select(alert)
+    .join(
+        incident,
+        and_(
+            alert.c.source == incident.c.source,
+            alert.c.group_key == incident.c.group_key,
+            alert.c.incident_id == incident.c.id,
+        ),
+    )
+    .where(_in_storm)
+)
+# One answer for all of a storm: those that nobody has, and those that were taken with it before.
+_was = bindparam("was", type_=Instant())
+take_members: Update = (
+    update(incident)
+    .where(
+        _in_storm,
+        or_(
+            incident.c.state == said(IncidentState.TRIGGERED),
+            and_(incident.c.state == said(IncidentState.ACKNOWLEDGED), incident.c.acknowledged_at == _was),
+        ),
+    )
+    .values(
+        state=IncidentState.ACKNOWLEDGED,
+        acknowledged_by=bindparam("by"),
+        acknowledged_at=_at,
+        acknowledged_via=bindparam("via"),
+        rings=0,
+    )
+)
+cancel_members: Update = (
+    update(notification)
+    .where(
+        planned,
+        notification.c.incident_id.in_(
+            select(incident.c.id).where(
+                _in_storm, incident.c.state == said(IncidentState.ACKNOWLEDGED), incident.c.acknowledged_at == _at
+            )
+        ),
+    )
+    .values(state=State.CANCELLED, reason=bindparam("why"), ended_at=_now)
+)
+free_members: Update = (
+    update(incident)
+    .where(_in_storm, incident.c.state == said(IncidentState.ACKNOWLEDGED), incident.c.acknowledged_at == _at)
+    .values(state=IncidentState.TRIGGERED, rings=0, first_round=incident.c.first_round + MOST_ROUNDS)
+)
+bump_members: Update = (
+    update(card)
+    .where(card.c.kind == said(CardKind.INCIDENT), card.c.subject.in_(select(incident.c.id).where(_in_storm)))
+    .values(wanted=card.c.wanted + 1, changed_at=_now)
+)
+empty_storm: Update = update(incident).where(_in_storm, incident_open).values(storm=None)
+
 incident_counts: Select[IncidentState, int] = (
     select(incident.c.state, func.count().label("rows")).where(incident_open).group_by(incident.c.state)
 )
@@ -207,6 +281,7 @@ notifications_of: Select[Any] = (
     .order_by(notification.c.incident_id, notification.c.round, notification.c.step, notification.c.id)
 )
 _earlier = notification.alias("earlier")
+_carrier = notification.alias("carrier")
 # What may be sent now: due, and no earlier rung of the same climb is still to leave.
 # The ranks are spelled out so that the index gives the rows in this order and the search stops at the limit.
 claimable: Select[Any] = (
@@ -215,16 +290,42 @@ claimable: Select[Any] = (
         planned,
         notification.c.priority.in_(list(Priority)),
         notification.c.due_at <= _now,
+        # What another row's SMS tells of leaves with that one, unless that one was called off.
+        ~exists().where(
+            _carrier.c.id == notification.c.carried_by,
+            _carrier.c.id != notification.c.id,
+            _carrier.c.state == said(State.PLANNED),
+        ),
         ~exists().where(
             _earlier.c.incident_id == notification.c.incident_id,
             _earlier.c.round.between(notification.c.round - (MOST_ROUNDS - 1), notification.c.round),
             or_(_earlier.c.round < notification.c.round, _earlier.c.step < notification.c.step),
             _earlier.c.purpose == said(Purpose.PAGE),
             _earlier.c.state.in_([said(State.PLANNED), said(State.SENDING)]),
+            # What waits for its phone's limit is called late; the next are called meanwhile.
+            or_(_earlier.c.state == said(State.SENDING), _earlier.c.held.is_distinct_from(said(Held.PHONE))),
         ),
     )
     .order_by(notification.c.priority, notification.c.due_at, notification.c.id)
     .limit(_limit)
+)
+# What may leave together with what leaves now, if it is for the same person.
+waiting: Select[Any] = (
+    select(notification)
+    .where(
+        planned,
+        notification.c.incident_id.is_not(None),
+        notification.c.purpose == said(Purpose.PAGE),
+        or_(notification.c.failures > literal(0), notification.c.held.is_not(None)),
+        ~notification.c.resent,
+    )
+    .order_by(notification.c.due_at, notification.c.id)
+    .limit(_limit)
+)
+carried_by: Select[Any] = (
+    select(notification)
+    .where(notification.c.carried_by == bindparam("carrier"), notification.c.id != bindparam("carrier"))
+    .order_by(notification.c.id)
 )
 # Whoever moved the row meanwhile (another state, another attempt) keeps it.
 save_notification: Update = update(notification).where(
@@ -308,6 +409,17 @@ outbox_counts: Select[State, int] = (
 )
 oldest_due: Select[Any] = select(func.min(notification.c.due_at, type_=Instant())).where(
     planned, notification.c.due_at <= _now
+)
+
+
+paged_lately: Select[Any] = (
+    select(notification.c.number, incident.c.route, notification.c.incident_id, notification.c.claimed_at)
+    .join(incident, incident.c.id == notification.c.incident_id)
+    .where(
+        notification.c.claimed_at > bindparam("after", type_=Instant()),
+        notification.c.purpose == said(Purpose.PAGE),
+        _reserved,
+    )
 )
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from bridge.domain.alert import AlertStatus
 from bridge.domain.incident import IncidentState
-from bridge.domain.notification import Priority, Purpose, State
+from bridge.domain.notification import Held, Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.silence import SilenceState
 from bridge.ports import CardKind, ReceiptState
@@ -232,6 +232,7 @@ incident = Table(
     Column("outbreaks", Integer, nullable=False, server_default="1"),
     Column("token", Text, nullable=False, server_default=""),
     Column("labels", Json, nullable=False, server_default="{}"),
+    Column("storm", BigInteger),
 )
 incident_open = incident.c.state != said(IncidentState.RESOLVED)
 # One open incident per key is the database's promise.
@@ -255,6 +256,8 @@ Index(
 )
 Index("incident_open_newest", incident.c.id, sqlite_where=incident_open, postgresql_where=incident_open)
 Index("incident_opened", incident.c.opened_at)
+_in_storm = incident.c.storm.is_not(None)
+Index("incident_storm", incident.c.storm, incident.c.opened_at, sqlite_where=_in_storm, postgresql_where=_in_storm)
 
 alert = Table(
     "alert",
@@ -329,6 +332,7 @@ notification = Table(
     Column("deliver_within", Span),
     Column("link_token", Text),
     Column("carried_by", BigInteger),
+    Column("held", Word(Held)),
 )
 planned = notification.c.state == said(State.PLANNED)
 sending = notification.c.state == said(State.SENDING)

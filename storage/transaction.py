@@ -170,6 +170,38 @@ class SqlTransaction:
         wanted = sql.incidents(open_only=open_only, since=since, chat=chat, limit=limit)
         return self._all(Incident, wanted)
 
+    def opened_alone(self, route: str, after: datetime) -> list[Incident]:
+        return self._all(Incident, sql.opened_alone, on_route=route, after=after)
+
+    def members(self, storm_id: int, limit: int = 10**9) -> list[int]:
+        return [number for (number,) in self._db.rows(sql.members, of_storm=storm_id, limit=limit)]
+
+    def members_about(self, storm_id: int, at: datetime) -> tuple[int, int]:
+        ((then, since),) = self._db.rows(sql.members_about, of_storm=storm_id, at=at)
+        return then or 0, since or 0
+
+    def alerts_in_storm(self, storm_id: int) -> list[AlertRecord]:
+        return self._all(AlertRecord, sql.alerts_in_storm, of_storm=storm_id)
+
+    def take_members(self, storm: Incident, was_taken_at: datetime | None, reason: str, now: datetime) -> None:
+        self._db.run(
+            sql.take_members,
+            of_storm=storm.id,
+            was=was_taken_at,
+            by=storm.acknowledged_by,
+            at=storm.acknowledged_at,
+            via=storm.acknowledged_via,
+        )
+        self._db.run(sql.cancel_members, of_storm=storm.id, at=storm.acknowledged_at, why=reason, now=now)
+        self._db.run(sql.bump_members, of_storm=storm.id, now=now)
+
+    def free_members(self, storm_id: int, taken_at: datetime, now: datetime) -> None:
+        self._db.run(sql.free_members, of_storm=storm_id, at=taken_at)
+        self._db.run(sql.bump_members, of_storm=storm_id, now=now)
+
+    def empty_storm(self, storm_id: int) -> None:
+        self._db.run(sql.empty_storm, of_storm=storm_id)
+
     def incident_counts(self) -> dict[IncidentState, int]:
         counted: dict[IncidentState, int] = dict(self._db.rows(sql.incident_counts))
         return {state: counted.get(state, 0) for state in IncidentState if state is not IncidentState.RESOLVED}
@@ -224,6 +256,15 @@ class SqlTransaction:
 
     def claimable(self, now: datetime, limit: int) -> list[Notification]:
         return self._all(Notification, sql.claimable, now=now, limit=limit)
+
+    def waiting(self, limit: int) -> list[Notification]:
+        return self._all(Notification, sql.waiting, limit=limit)
+
+    def carried_by(self, notification_id: int) -> list[Notification]:
+        return self._all(Notification, sql.carried_by, carrier=notification_id)
+
+    def paged_lately(self, after: datetime) -> list[tuple[str, str, int, datetime]]:
+        return [(number.e164, *rest) for number, *rest in self._db.rows(sql.paged_lately, after=after)]
 
     def save_notification(self, changed: Notification, was: Notification) -> bool:
         names, cells = _moved(changed, was)

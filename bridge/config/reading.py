@@ -34,6 +34,7 @@ from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_tex
 from bridge.domain.rota import FOREVER, FromCalendar, Rota, Unit, roster
 from bridge.domain.routing import Route
 from bridge.domain.secret import Secret
+from bridge.domain.storm import StormRules
 from bridge.domain.throttle import Limits, Window
 from bridge.texts import moment
 
@@ -148,6 +149,7 @@ def _config(file: Section) -> Config:
         limits=_limits(file.section("limits")),
         watch=watch,
         public_url=server.public_url,
+        storm=_storm(file),
         scripts={name: token.role for name, token in tokens.items()},
     )
     return Config(
@@ -695,6 +697,22 @@ def _limits(section: Section) -> Limits:
         typed_share=section.get("typed_share", scalars.share, usual.typed_share),
         critical_share=section.get("critical_share", scalars.share, usual.critical_share),
     )
+
+
+def _storm(file: Section) -> StormRules | None:
+    if file.is_text("storm"):
+        file.get("storm", choice("off"))
+        return None
+    usual, section = StormRules(), file.section("storm")
+    rules = StormRules(
+        alerts=section.get("alerts", number(2), usual.alerts),
+        within=section.get("within", duration(high=_HOUR), usual.within),
+        gather=section.get("gather", duration(high=10 * _MINUTE), usual.gather),
+        calm=section.get("calm", duration(_MINUTE, _DAY), usual.calm),
+    )
+    if rules.gather > rules.within:
+        section.warn("longer than within: what waits so long is counted no more when it may leave", "gather")
+    return rules
 
 
 def _watch(section: Section, known: _Known) -> tuple[Watch, Secret | None]:

@@ -289,6 +289,21 @@ _LIMITS = _keys(
         "typed_share": _text("The part of total that /sms and the API may use.", default="70%", pattern="^[0-9]+%$"),
     },
 )
+_STORM = {
+    **_keys(
+        "Many incidents at once on one route are paged as one; or off.",
+        {
+            "alerts": _number("So many new incidents on one route are a storm.", 2),
+            "within": _duration("How short a time they come in.", default="1m"),
+            "gather": _duration(
+                "After a page the next ones about its route wait so long for each other.", default="10s"
+            ),
+            "calm": _duration("A storm is over when nothing was new for so long.", default="5m"),
+        },
+    ),
+    "type": ["object", "string"],
+    "pattern": "^off$",
+}
 _WATCH = _keys(
     "Where the bridge speaks about itself.",
     {
@@ -330,6 +345,7 @@ FILE = _keys(
         "routes": {"description": "Rules from alert to policy and chat.", "type": "array", "items": _ROUTE},
         "sms": _SMS,
         "limits": _LIMITS,
+        "storm": _STORM,
         "watch": _WATCH,
         "api": _API,
     },
@@ -341,7 +357,7 @@ _LATER = "comes in a later version; remove it for now"
 # in another table it would be a plain mistake.
 LATER = {
     **dict.fromkeys(
-        ("storm", "hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
+        ("hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
         _LATER,
     ),
 }

@@ -47,6 +47,10 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
+    def is_text(self, key: str) -> bool:
+        """Whether a single word or number stands where a table could."""
+        return isinstance(self._take(key), Text)
+
     def problem(self, what: str, key: str = "") -> None:
         """Note what is wrong with this table, or with a key of it."""
         self._found.problem(*self._spot(key), what)

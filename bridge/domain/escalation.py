@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.domain.incident import Incident
-from bridge.domain.notification import Notification, Priority, State
+from bridge.domain.notification import Held, Notification, Priority, State
 
 CHAT = "chat"
 """The target that is the incident's chat: it costs nothing."""
@@ -145,8 +145,8 @@ class Reaction:
 
 
 def in_flight(rows: Iterable[Notification]) -> bool:
-    """Whether an SMS of these is still to leave."""
-    return any(row.state in (State.PLANNED, State.SENDING) for row in rows)
+    """Whether an SMS of these is still to leave, one that waits for its phone's limit left out."""
+    return any(row.state in (State.PLANNED, State.SENDING) and not _is_held(row) for row in rows)
 
 
 def rung_of(row: Notification) -> tuple[int, int]:
@@ -156,7 +156,7 @@ def rung_of(row: Notification) -> tuple[int, int]:
 
 def has_begun(row: Notification) -> bool:
     """Whether its rung was called, as far as this row is concerned."""
-    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0
+    return row.state not in (State.PLANNED, State.CANCELLED) or row.attempt > 0 or _is_held(row)
 
 
 def react(rows: Sequence[Notification], row: Notification, was: Notification, now: datetime) -> Reaction:
@@ -176,7 +176,8 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
         began = min((_settled_at(other) or now for other in rung if _is_settled(other)), default=now - row.wait)
         return Reaction(hastened=hopeless, nobody_at=now if _nobody_reached(rows) else min(began, now) + row.wait)
     deadline = _hopeless_at(rung)
-    begins = _is_settled(row) and not _is_settled(was) and not row.resent
+    called_late = row.resent or row.held is Held.PHONE  # the next was called instead
+    begins = _is_settled(row) and not _is_settled(was) and not called_late
     # Several may be settled in one transaction: each begins the rung, and the second finds all done.
     if not begins or any(_is_settled(other) and (_settled_at(other) or now) < now for other in rung):
         return Reaction(deadline=deadline)
@@ -188,13 +189,13 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
 
 def hasten(rows: Sequence[Notification], now: datetime) -> tuple[tuple[Notification, Notification], ...]:
     """The next rung is now, by somebody's wish; nothing where none is ahead, or it is being called already."""
-    ahead = [row for row in rows if row.state is State.PLANNED and not row.resent]
+    ahead = [row for row in rows if row.state is State.PLANNED and not (row.resent or _is_held(row))]
     return _moved(ahead, min(now - _next_due(ahead), timedelta(0))) if ahead else ()
 
 
 def next_rung(rows: Iterable[Notification]) -> tuple[int, int] | None:
-    """The rung that is called next; None when nobody is left to call."""
-    return min((rung_of(row) for row in rows if row.state is State.PLANNED), default=None)
+    """The rung that is called next; None when nobody is left to call but whose phone has had its share."""
+    return min((rung_of(row) for row in rows if row.state is State.PLANNED and not _is_held(row)), default=None)
 
 
 def why_hopeless(rung: Iterable[Notification], now: datetime) -> str:
@@ -218,6 +219,8 @@ def ring_again(rings: int, now: datetime) -> datetime:
 
 def _why_lost(row: Notification, now: datetime) -> str:
     match row.state:
+        case State.PLANNED if _is_held(row):
+            return "limit"
         case State.FAILED | State.UNDELIVERED | State.UNCERTAIN:
             return str(row.state)
         case State.SUBMITTED if (by := _patience(row)) is not None and now >= by:
@@ -227,16 +230,25 @@ def _why_lost(row: Notification, now: datetime) -> str:
 
 def _hopeless_at(rung: Iterable[Notification]) -> datetime | None:
     """When this rung will have waited long enough for its last handset; None while that depends on other news."""
-    open_ = [row for row in rung if row.target != CHAT and not (row.state.is_final or row.state is State.UNCERTAIN)]
+    open_ = [row for row in rung if row.target != CHAT and not _is_given_up(row)]
     waits = [_patience(row) if row.state is State.SUBMITTED else None for row in open_]
     arrived = any(row.state is State.DELIVERED for row in rung if row.target != CHAT)
     return None if arrived or None in waits else max((by for by in waits if by is not None), default=None)
+
+
+def _is_given_up(row: Notification) -> bool:
+    return row.state.is_final or row.state is State.UNCERTAIN or _is_held(row)
 
 
 def _patience(row: Notification) -> datetime | None:
     """How long we wait for the handset of what the gateway has; None: for ever."""
     spans = [span for span in (IN_MODERATION if row.moderated else None, row.deliver_within) if span is not None]
     return row.submitted_at + min(spans) if spans and row.submitted_at else None
+
+
+def _is_held(row: Notification) -> bool:
+    """Its phone has had its share: nobody is kept waiting for when it may have more."""
+    return row.state is State.PLANNED and row.held is Held.PHONE
 
 
 def _is_settled(row: Notification) -> bool:
@@ -253,7 +265,7 @@ def _nobody_reached(rows: Iterable[Notification]) -> bool:
 
 
 def _ahead(rows: Iterable[Notification], row: Notification) -> list[Notification]:
-    return [other for other in rows if other.state is State.PLANNED and rung_of(other) > rung_of(row)]
+    return [o for o in rows if o.state is State.PLANNED and not _is_held(o) and rung_of(o) > rung_of(row)]
 
 
 def _next_due(ahead: Sequence[Notification]) -> datetime:

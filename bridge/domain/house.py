@@ -10,6 +10,7 @@ from bridge.domain.escalation import Policy
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import FromCalendar, Rota
 from bridge.domain.routing import Route
+from bridge.domain.storm import StormRules
 from bridge.domain.throttle import Limits
 
 
@@ -99,6 +100,7 @@ class House:
     limits: Limits = Limits()
     watch: Watch = Watch()
     public_url: str | None = None  # what the world calls us; None: no link in an SMS
+    storm: StormRules | None = StormRules()  # None: every incident is paged by itself
     scripts: Mapping[str, Role] = field(default_factory=dict)  # API tokens by name, and what each may do
 
     def person_by_telegram(self, user_id: int) -> Person | None:

@@ -12,6 +12,8 @@ STALE_WITHIN = timedelta(minutes=5)
 """A firing this soon after its own resolve, with the same start, is an old news item, not a new outbreak."""
 
 
+STORM = "(storm)"
+"""The source of an incident that stands for many; no source of a config can be called so."""
 ONE_OUTBREAK = timedelta(minutes=2)
 """Two Prometheis see one outbreak begin a moment apart, and Alertmanager moves its start back when the second tells."""
 
@@ -72,6 +74,7 @@ class Incident:
     first few; `firing` counts all. `test` marks what a source's own test button made. `asked_by` opened it by
     hand. `first_round` is where the plan in force begins; plans before it are torn up. `rings` counts how often
     the chat was told that nobody has it, `outbreaks` how often it began. `labels` are what all its alerts have.
+    `storm` is the incident that it is one of many in; of a storm, `last_seen` is when it last grew.
     """
 
     id: int
@@ -107,10 +110,20 @@ class Incident:
     outbreaks: int = 1
     token: str = field(default="", repr=False)  # what its buttons carry: not to be guessed, and of this database only
     labels: Mapping[str, str] = field(default_factory=dict)
+    storm: int | None = None
 
     @property
     def is_open(self) -> bool:
         return self.state is not IncidentState.RESOLVED
+
+    @property
+    def is_storm(self) -> bool:
+        return self.source == STORM
+
+    @property
+    def told_by_storm(self) -> bool:
+        """Nobody is called about it alone; what is critical pages singly all the same."""
+        return self.storm is not None and not self.critical
 
     def describing(self, alerts: Iterable[AlertRecord], **also: Any) -> "Incident":
         """This incident, described by all its alerts: by those that fire, or when none does, by all.

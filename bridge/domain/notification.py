@@ -118,6 +118,14 @@ class Purpose(StrEnum):
     OVER = "over"  # it is over
 
 
+class Held(StrEnum):
+    """What a page had to wait for. What waited for the same person leaves as one SMS."""
+
+    PHONE = "phone"  # the limit of one phone: its climb goes on without it
+    HOUSE = "house"  # the limit of the house: nobody else can be called either
+    GATHER = "gather"  # more of the same route
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One row of the outbox. Times are aware UTC.
@@ -189,7 +197,8 @@ class Notification:
     wait: timedelta = timedelta(0)  # how long its rung has before the next is called
     deliver_within: timedelta | None = None
     link_token: str | None = field(default=None, repr=False)  # of the page behind the link in its text
-    carried_by: int | None = None  # another SMS to the same person tells of this one as well
+    carried_by: int | None = None  # the SMS that tells of this one and others, itself among them
+    held: Held | None = None  # what it waited for before it left
 
     def becomes(self, event: Event, **changes: Any) -> "Notification":
         """This notification after `event`, with what else changed; raises InvalidTransition."""
@@ -209,6 +218,16 @@ class Notification:
     def at_operator(self) -> bool:
         """The gateway handed it on; the phone has not confirmed yet."""
         return self.gateway_status in ("ACCEPTD", "PDLIVRD")
+
+    @property
+    def waited(self) -> bool:
+        """It could have left before, and did not. What may have left goes once more as it was."""
+        return (self.failures > 0 or self.held is not None) and not self.resent
+
+    @property
+    def is_carried(self) -> bool:
+        """Another row's SMS tells of it: it goes where that one goes."""
+        return self.carried_by is not None and self.carried_by != self.id
 
     def handset_delay(self) -> timedelta | None:
         """From the first attempt's claim to the handset, once it is there."""

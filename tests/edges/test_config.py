@@ -21,6 +21,7 @@ from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import FromCalendar, Rota, Unit
 from bridge.domain.routing import Matcher
 from bridge.domain.secret import Secret
+from bridge.domain.storm import StormRules
 from bridge.domain.throttle import Window
 from tests.fakes import START
 
@@ -207,7 +208,12 @@ REFUSED = [
     ("server: {listen:", "server: {lisen:", "2: server.lisen: no such key; did you mean listen?"),
     ("server: {", "server: {x: 1, ", f"2: server.x: no such key; {KEYS_OF_SERVER}"),
     ("server: {", "server: {listen: 127.0.0.1:1, ", "2: server.listen: stands here twice, first in line 2; keep one"),
-    ("sms: {", "storm: {}\nsms: {", "22: storm: comes in a later version; remove it for now"),
+    ("sms: {", "storm: no\nsms: {", "22: storm: not one of the words it may be; write off"),
+    ("sms: {", "storm: [off]\nsms: {", "22: storm: not a table; write its keys in lines below, further in"),
+    ("sms: {", "storm: {alerts: 1}\nsms: {", "22: storm.alerts: too small; 2 or more"),
+    ("sms: {", "storm: {within: 2h}\nsms: {", "22: storm.within: out of range; write 1s to 1h"),
+    ("sms: {", "storm: {calm: 5s}\nsms: {", "22: storm.calm: out of range; write 1m to 1d"),
+    ("sms: {", "storm: {alert: 9}\nsms: {", "22: storm.alert: no such key; did you mean alerts?"),
     ("topic: 7", "page: criticl", '7: chats.ops.page: no policy is called "criticl"; did you mean critical?'),
     (
         "  critical:\n",
@@ -605,6 +611,18 @@ def test_rotas_are_understood(folder: Folder) -> None:
     }
     assert "private-1" not in repr(config)
     assert config.warnings == ()
+
+
+def test_storms_are_understood(folder: Folder) -> None:
+    assert folder.load(GOOD).house.storm == StormRules()
+    assert folder.load(GOOD + 'storm: "off"\n').house.storm is None
+    assert folder.load(GOOD + "storm: off\n").house.storm is None
+    second = timedelta(seconds=1)
+    written = folder.load(GOOD + "storm: {alerts: 7, within: 2m, gather: 5s, calm: 1h}\n").house.storm
+    assert written == StormRules(7, 120 * second, 5 * second, 3600 * second)
+    odd = folder.load(GOOD + "storm: {within: 5s}\n")
+    (warning,) = folder.warnings(odd)
+    assert "storm" in warning and "longer than within" in warning
 
 
 def test_hours_are_understood(folder: Folder) -> None:

@@ -347,7 +347,7 @@ def _config(many: int) -> str:
     people = "".join(f'  {name}: {{phone: "+7701{10_000 + number:07}"}}\n' for number, name in enumerate(names))
     policies = "".join(f"  {name}: {{steps: [{{notify: [{name}]}}]}}\n" for name in names)
     routes = "".join(f"  - {{name: {name}, policy: {name}}}\n" for name in names)
-    limits = "limits: {per_person: {1h: 1000000}, total: {1h: 1000000}, typed_share: 100%}\n"
+    limits = 'limits: {per_person: {1h: 1000000}, total: {1h: 1000000}, typed_share: 100%}\nstorm: "off"\n'
     text = CONFIG
     for after, more in (("people:\n", people), ("policies:\n", policies), ("routes:\n", routes)):
         text = text.replace(after, after + more)

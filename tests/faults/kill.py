@@ -51,6 +51,7 @@ sources: {alertmanager: {token: am-secret}}
 routes: [ROUTES]
 sms: {default_region: KZ, allowed_regions: [KZ]}
 limits: {per_person: {1h: 1000000}, total: {1h: 1000000}, typed_share: 100%}
+storm: "off"
 api: {tokens: {scripts: {token: api-secret, role: operator}}}
 """
 

@@ -33,6 +33,7 @@ routes:
   - {{name: rest, chat: ops, silent: true}}
 sms: {{default_region: KZ}}
 limits: {{per_person: {{1h: 1000000}}, total: {{1h: 1000000}}}}
+storm: "off"
 """
 SAID = "said"
 """What a life told the world, line by line: its 2xx."""

@@ -1,4 +1,4 @@
-"""A storm on a real bridge process: nothing is lost, the limits hold, and a page of somebody else leaves meanwhile."""
+"""A storm on a real process: nothing is lost, it costs a few SMS, and a page of somebody else leaves meanwhile."""
 
 import os
 from pathlib import Path
@@ -17,10 +17,11 @@ async def test_ten_thousand_alerts_in_one_body_and_thousands_of_requests(tmp_pat
     found = await storm(tmp_path, ALERTS, REQUESTS)
     print(found)
     assert found.answers == {202: 3 + REQUESTS}
-    assert (found.unread, found.incidents, found.records) == (0, 3 + REQUESTS, ALERTS)
-    assert found.sms == {AIGERIM: 5, DANA: 1}, "as many as limits.per_person lets out, and the vital one"
+    assert (found.unread, found.incidents, found.records) == (0, 3 + REQUESTS + 1, ALERTS), "and the storm"
+    assert found.sms[AIGERIM] <= 3, "the body's, perhaps the first request's, and the storm's"
+    assert found.sms[DANA] == 1, "the vital one"
 
 
-async def test_it_shows_limits_that_do_not_hold(tmp_path: Path) -> None:
-    found = await storm(tmp_path, 20, 20, CONFIG.replace("{{1h: 5}}", "{{1h: 1000}}"))
-    assert found.sms[AIGERIM] > 5
+async def test_it_shows_what_is_no_storm_to_the_bridge(tmp_path: Path) -> None:
+    found = await storm(tmp_path, 20, 25, CONFIG.replace("{{1h: 5}}", "{{1h: 1000}}") + 'storm: "off"\n')
+    assert found.sms[AIGERIM] > 3

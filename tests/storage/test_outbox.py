@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.domain.notification import Event, Notification, Priority, Purpose, State
+from bridge.domain.notification import Event, Held, Notification, Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.throttle import Spent
 from bridge.ports import Duplicate, Store, Timer, Transaction
@@ -38,6 +38,7 @@ async def test_a_notification_is_read_back_whole(store: Store) -> None:
         "priority": Priority.TYPED,
         "number": NUMBER,
         "purpose": Purpose.OVER,
+        "held": Held.GATHER,
     }
     kinds = get_type_hints(Notification)
     for place, name in enumerate(kinds.keys() - samples.keys(), start=1):

@@ -17,12 +17,14 @@ def upgrade() -> None:
     op.add_column("incident", sa.Column("outbreaks", sa.Integer, nullable=False, server_default="1"))
     op.add_column("incident", sa.Column("token", sa.Text, nullable=False, server_default=""))
     op.add_column("incident", sa.Column("labels", sa.Text, nullable=False, server_default="{}"))
+    op.add_column("incident", sa.Column("storm", sa.BigInteger))
     op.add_column("alert", sa.Column("by_hand", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("notification", sa.Column("purpose", sa.Text, nullable=False, server_default="page"))
     op.add_column("notification", sa.Column("wait", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("notification", sa.Column("deliver_within", sa.BigInteger))
     op.add_column("notification", sa.Column("link_token", sa.Text))
     op.add_column("notification", sa.Column("carried_by", sa.BigInteger))
+    op.add_column("notification", sa.Column("held", sa.Text))
     for name, unique in (("link_token", True), ("carried_by", False)):
         there = sa.text(f"{name} IS NOT NULL")
         op.create_index(
@@ -33,6 +35,8 @@ def upgrade() -> None:
             sqlite_where=there,
             postgresql_where=there,
         )
+    stormy = sa.text("storm IS NOT NULL")
+    op.create_index("incident_storm", "incident", ["storm", "opened_at"], sqlite_where=stormy, postgresql_where=stormy)
     op.drop_index("card_single", "card")
     single = sa.text("(kind NOT IN ('note', 'ring'))")
     op.create_index(

@@ -1,0 +1,96 @@
+"""A storm: many incidents opened on one route at once, paged, shown and answered for as one."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.domain.alert import NO_START
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
+
+_NAMES_SHOWN = 8
+_WORST_SHOWN = 10
+_SEVERITIES = (
+    {"critical", "disaster", "emergency", "fatal", "page"},
+    {"error", "high", "major"},
+    {"warning", "warn", "average", "medium"},
+    {"minor", "low"},
+    {"info", "information", "none", "debug"},
+)
+_UNKNOWN = 2  # a word of the house's own is no reason to look away
+
+
+@dataclass(frozen=True, slots=True)
+class StormRules:
+    """So many incidents opened `within` on one route are a storm, until none is opened for `calm`.
+
+    `gather`: after a page to somebody, the next ones about the same route wait so long for each other.
+    """
+
+    alerts: int = 20
+    within: timedelta = timedelta(minutes=1)
+    gather: timedelta = timedelta(seconds=10)
+    calm: timedelta = timedelta(minutes=5)
+
+
+def takes_in(storm: Incident, rules: StormRules, now: datetime) -> bool:
+    """Whether what opens now on its route is part of it: it grew lately."""
+    return storm.is_open and storm.last_seen is not None and now < storm.last_seen + rules.calm
+
+
+def outgrew(then: int, since: int) -> bool:
+    """Whether so much has joined since it was taken that whoever took it did not know what they took.
+
+    Doubling: a storm that goes on asks again, and the more there is the more rarely.
+    """
+    return since >= max(then, 1)
+
+
+def joined(member: Incident, storm: Incident) -> Incident:
+    """An incident as part of a storm: who has the storm has it, unless it pages singly."""
+    member = replace(member, storm=storm.id)
+    if storm.state is not IncidentState.ACKNOWLEDGED or member.critical:
+        return member
+    return replace(
+        member,
+        state=IncidentState.ACKNOWLEDGED,
+        acknowledged_by=storm.acknowledged_by,
+        acknowledged_at=storm.acknowledged_at,
+        acknowledged_via=storm.acknowledged_via,
+    )
+
+
+def described(storm: Incident, alerts: Iterable[AlertRecord]) -> Incident:
+    """The storm, told by counts: of what fires, or when nothing does, of all there was."""
+    everything = list(alerts)
+    firing = [alert for alert in everything if alert.is_firing]
+    shown = sorted(firing or everything, key=lambda a: (_rank(a.severity), a.starts_at, a.name, a.place))
+    if not shown:
+        return storm
+    named = dict.fromkeys(" ".join(filter(None, (alert.name, alert.place))) for alert in shown)
+    hosts = len({alert.place for alert in shown if alert.place})
+    names = Counter(alert.name for alert in shown).most_common()
+    unnamed = len(names) - _NAMES_SHOWN
+    counts = ", ".join(f"{name} {count}" for name, count in names[:_NAMES_SHOWN])
+    where = f" on {_counted(hosts, 'host')}" if hosts else ""
+    worst = list(named)[:_WORST_SHOWN]
+    starts = [alert.starts_at for alert in everything if alert.starts_at > NO_START]
+    return replace(
+        storm,
+        title=f"{_counted(len(shown), 'alert')}{where}, worst: {worst[0]}",
+        fact=counts + (f" and {unnamed} more names" if unnamed > 0 else ""),
+        note=f"Worst: {', '.join(worst)}" if len(worst) > 1 else "",
+        severity=shown[0].severity,
+        firing=len(firing),
+        total=len(everything),
+        started_at=min([storm.started_at, *starts]),
+    )
+
+
+def _rank(severity: str) -> int:
+    word = severity.casefold()
+    return next((rank for rank, words in enumerate(_SEVERITIES) if word in words), _UNKNOWN)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -34,6 +34,7 @@ from bridge.domain.incident import MOST_ROUNDS
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.routing import Route
+from bridge.domain.storm import StormRules
 from bridge.domain.throttle import Limits, Window
 from bridge.metrics import Metrics
 from bridge.outbox import Outbox
@@ -116,6 +117,7 @@ class Row:
     """What the model knows of one SMS, or one turn of the chat."""
 
     target: str
+    tried: bool = False
     left: int = 0  # times that it may have reached Mobizon
     settled_at: datetime | None = None  # Mobizon answered, or nobody knows, or nobody is there to be called
     lost: bool = False
@@ -221,6 +223,7 @@ class Nights(RuleBasedStateMachine):
                 routes=(Route("all", policy=policy.name, chat="ops"),),
                 sms=SmsRules(allowed_regions=frozenset({"KZ"})),
                 limits=Limits((), (Window(60 * MINUTE, 10**6),), 1.0),
+                storm=StormRules(gather=timedelta(0)),  # who waits for a page of another incident is not told of here
             )
         )
         self.connection.execute("BEGIN")
@@ -579,7 +582,7 @@ class Nights(RuleBasedStateMachine):
         if not row.is_page:
             return
         mine = self.all_rows[row.id]
-        mine.left, mine.on_the_wire = mine.left + 1, True
+        mine.tried, mine.left, mine.on_the_wire = True, mine.left + 1, True
         assert mine.left <= (2 if row.resent else 1), "twice"
         self.in_its_turn(row)
 
@@ -622,7 +625,7 @@ class Nights(RuleBasedStateMachine):
         waiting = any(number in in_flight for rung in climb.rungs[: last + 1] for number in rung.rows)
         for rung in climb.rungs:
             rung.was_hopeless = rung.was_hopeless or (rung.is_called and self.is_hopeless(rung))
-        if last < 0 and climb.rungs:
+        if last < 0 and climb.rungs and not any(row.tried for row in climb.rungs[0].rows.values()):
             assert self.now < climb.earliest, "nobody was called"
             assert -1 not in climb.passed_on, "passed on, and nobody was called"
         if waiting or (last < 0 and climb.rungs):

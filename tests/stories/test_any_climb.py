@@ -116,6 +116,7 @@ class Row:
     """What the model knows of one SMS, or one turn of the chat."""
 
     target: str
+    tried: bool = False
     left: int = 0  # times that it may have reached Mobizon
     settled_at: datetime | None = None  # Mobizon answered, or nobody knows, or nobody is there to be called
     lost: bool = False
@@ -142,7 +143,7 @@ class Rung:
 
     @property
     def is_called(self) -> bool:
-        return any(row.left or row.settled_at or row.on_the_wire for row in self.rows.values())
+        return any(row.tried or row.settled_at for row in self.rows.values())
 
     def lost_at(self, row: Row) -> datetime | None:
         """Since when, or from when on, this one counts as not arriving; None: not as things are."""
@@ -338,7 +339,7 @@ class Nights(RuleBasedStateMachine):
             assert not isinstance(said, Answered)
         elif (self.state, self.holder) != ("taken", who):
             self.state, self.holder, self.climb = "taken", who, None
-            there = self.is_policy_there and self.policy.ack_for
+            there = self.pages and self.is_policy_there and self.policy.ack_for
             self.asks_again_at = self.now + there if there else None
         self.settle()
 
@@ -579,7 +580,7 @@ class Nights(RuleBasedStateMachine):
         if not row.is_page:
             return
         mine = self.all_rows[row.id]
-        mine.left, mine.on_the_wire = mine.left + 1, True
+        mine.tried, mine.left, mine.on_the_wire = True, mine.left + 1, True
         assert mine.left <= (2 if row.resent else 1), "twice"
         self.in_its_turn(row)
 

@@ -282,6 +282,8 @@ notifications_of: Select[Any] = (
 )
 _earlier = notification.alias("earlier")
 _carrier = notification.alias("carrier")
+# Of the plan a row is in: what is on the wire of a plan before it holds up nobody.
+_first_round = (notification.c.round - 1) // MOST_ROUNDS * MOST_ROUNDS + 1
 # What may be sent now: due, and no earlier rung of the same climb is still to leave.
 # The ranks are spelled out so that the index gives the rows in this order and the search stops at the limit.
 claimable: Select[Any] = (
@@ -298,7 +300,7 @@ claimable: Select[Any] = (
         ),
         ~exists().where(
             _earlier.c.incident_id == notification.c.incident_id,
-            _earlier.c.round.between(notification.c.round - (MOST_ROUNDS - 1), notification.c.round),
+            _earlier.c.round.between(_first_round, notification.c.round),
             or_(_earlier.c.round < notification.c.round, _earlier.c.step < notification.c.step),
             _earlier.c.purpose == said(Purpose.PAGE),
             _earlier.c.state.in_([said(State.PLANNED), said(State.SENDING)]),

@@ -144,7 +144,7 @@ class Rung:
 
     @property
     def is_called(self) -> bool:
-        return any(row.left or row.settled_at or row.on_the_wire for row in self.rows.values())
+        return any(row.tried or row.settled_at for row in self.rows.values())
 
     def lost_at(self, row: Row) -> datetime | None:
         """Since when, or from when on, this one counts as not arriving; None: not as things are."""
@@ -341,7 +341,7 @@ class Nights(RuleBasedStateMachine):
             assert not isinstance(said, Answered)
         elif (self.state, self.holder) != ("taken", who):
             self.state, self.holder, self.climb = "taken", who, None
-            there = self.is_policy_there and self.policy.ack_for
+            there = self.pages and self.is_policy_there and self.policy.ack_for
             self.asks_again_at = self.now + there if there else None
         self.settle()
 
@@ -625,7 +625,7 @@ class Nights(RuleBasedStateMachine):
         waiting = any(number in in_flight for rung in climb.rungs[: last + 1] for number in rung.rows)
         for rung in climb.rungs:
             rung.was_hopeless = rung.was_hopeless or (rung.is_called and self.is_hopeless(rung))
-        if last < 0 and climb.rungs and not any(row.tried for row in climb.rungs[0].rows.values()):
+        if last < 0 and climb.rungs:
             assert self.now < climb.earliest, "nobody was called"
             assert -1 not in climb.passed_on, "passed on, and nobody was called"
         if waiting or (last < 0 and climb.rungs):

@@ -226,6 +226,8 @@ class _Hearing:
     def _open_again(self, ended: Incident, alerts: Sequence[Alert]) -> None:
         book = self._book
         for alert in alerts:
+            if before := self._group.of_incident[ended.id].get(alert.fingerprint):
+                self._remember_end(before)
             book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
         again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at, storm=None)
         again = again.sharing((alert.labels for alert in alerts), afresh=True)
@@ -242,6 +244,12 @@ class _Hearing:
         book.ended = [incident for incident in book.ended if incident.id != ended.id]
         book.put(again.describing(self._group.of_incident[ended.id].values()))
         self.touched[ended.id] = "opened again"
+
+    def _remember_end(self, ended: AlertRecord) -> None:
+        """Its place is taken by the next outbreak of the same alert: told again, this end must not end that one."""
+        known = self._group.of_alert[ended.fingerprint].get(0)
+        end = replace(ended, incident_id=0, by_hand=False)
+        self._book.note(known.ended(end) if known else end)
 
     def _open(self, route: Route, note: str, alerts: Sequence[Alert]) -> None:
         book, now = self._book, self._now

@@ -7,6 +7,7 @@ on its own: whether a send may be tried again is the caller's to decide, from th
 import asyncio
 import logging
 import re
+import ssl
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +52,8 @@ _CONNECT = 5.0  # seconds
 _WHOLE_CALL = 20.0  # from asking for a connection to the last byte of the answer
 # A server that closes an idle connection as we write to it costs an SMS whose fate is unknown.
 _KEEP_ALIVE = 3.0
+_TIMEOUTS = httpx.Timeout(_WHOLE_CALL, connect=_CONNECT).as_dict()
+_HEADERS = {"User-Agent": f"sms-bridge/{__version__}", "Accept-Encoding": "identity"}
 _LARGEST_ANSWER = 4 * 1024 * 1024
 _IDS_PER_CALL = 100
 _DEFER = (timedelta(hours=1), timedelta(days=14))
@@ -158,6 +160,7 @@ class _Fence:
     def __init__(self, clock: Clock, not_after: float | None) -> None:
         self._clock = clock
         self._not_after = not_after
+        self.line: _Line | None = None  # the one that it was given
         self.abandoned = False
         self.begun = False
 
@@ -170,20 +173,20 @@ class _Fence:
 
 
 class _Line:
-    """One httpx client; once retired it closes when the last of its requests has ended."""
+    """One connection at most, kept for the next request. Each has an httpx transport to itself, for httpx's pool goes
+    through all its connections whenever one of them begins or ends something.
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http = http
-        self.retired = False
-        self._running = 0
+    It is the bare transport on purpose: no redirects, for whoever is pointed at would be shown our key; and no
+    cookies, for a panel session's, once taken, could expire: code 8 with a good key.
+    """
 
-    def enter(self) -> None:
-        self._running += 1
-
-    async def leave(self) -> None:
-        self._running -= 1
-        if self.retired and not self._running:
-            await self.http.aclose()
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self.abandoned = False  # its request was over its time; nobody else is given it
+        self.http = httpx.AsyncHTTPTransport(
+            verify=tls,
+            trust_env=False,  # proxies and .netrc of the environment would be shown our key
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE),
+        )
 
 
 class _HideKeys(logging.Filter):
@@ -222,13 +225,17 @@ class Mobizon:
         self._hidden = _HideKeys()
         self._hidden.hide(self._key)
         self._requests: set[asyncio.Task[_Answer | Unreachable | Lost]] = set()
+        # The line used last is used next: its connection is the likeliest to be still open.
+        self._lines: asyncio.LifoQueue[_Line] = asyncio.LifoQueue()
+        self._urls: dict[str, httpx.URL] = {}
         self.ahead = timedelta(0)
 
     async def __aenter__(self) -> Self:
         logging.getLogger("httpx").setLevel(logging.WARNING)
         for name in _HideKeys.LOGGERS:
             logging.getLogger(name).addFilter(self._hidden)
-        self._line = self._new_line()
+        for _ in range(self._settings.concurrency):
+            self._lines.put_nowait(_Line(self._tls))
         return self
 
     async def __aexit__(
@@ -237,7 +244,8 @@ class Mobizon:
         for request in self._requests:
             request.cancel()
         await asyncio.gather(*self._requests, return_exceptions=True)
-        await self._line.http.aclose()
+        while not self._lines.empty():
+            await self._lines.get_nowait().http.aclose()
         for name in _HideKeys.LOGGERS:
             logging.getLogger(name).removeFilter(self._hidden)
 
@@ -245,6 +253,7 @@ class Mobizon:
         """The next request carries this key."""
         self._hidden.hide(key)
         self._key = key
+        self._urls.clear()
 
     async def send(self, outgoing: Outgoing, *, not_after: float | None = None) -> SendOutcome:
         """Message/SendSmsMessage. Parameters out of range are Refused before a byte leaves."""
@@ -346,12 +355,11 @@ class Mobizon:
         """One request, within the time for a whole call.
 
         The request runs in a task of its own that nobody cancels: httpx never gives back the place in its
-        pool of a request that was cancelled. One that is over its time is left alone, with its client.
+        pool of a request that was cancelled. One that is over its time is left alone, with its line.
         """
         began = self._clock.monotonic()
-        line, fence = self._line, _Fence(self._clock, not_after)
-        line.enter()
-        request = asyncio.create_task(self._exchange(line, fence, method, form))
+        fence = _Fence(self._clock, not_after)
+        request = asyncio.create_task(self._exchange(fence, method, form))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
         deadline = asyncio.create_task(self._clock.wait(_WHOLE_CALL))
@@ -363,28 +371,25 @@ class Mobizon:
         if request.done():
             answer = request.result()
         else:
-            self._retire(line)
+            self._abandon(fence.line)
             answer = Lost(_NO_ANSWER) if fence.begun else Unreachable(_NO_CONNECTION)
         self._metrics.mobizon_requests.labels(method, _label(answer)).inc()
         self._metrics.mobizon_seconds.labels(method).observe(self._clock.monotonic() - began)
         return answer
 
-    async def _exchange(
-        self, line: _Line, fence: _Fence, method: str, form: Mapping[str, str]
-    ) -> _Answer | Unreachable | Lost:
+    async def _exchange(self, fence: _Fence, method: str, form: Mapping[str, str]) -> _Answer | Unreachable | Lost:
         """Every failure of httpx, sorted once: before the first byte left it is Unreachable, after it Lost."""
+        line = fence.line = await self._lines.get()
         try:
-            query = {"output": "json", "api": "v1"}
-            key = {"apiKey": self._key.reveal()}
-            in_body = self._settings.api_key_in == "body"
-            request = line.http.build_request(
+            key = {"apiKey": self._key.reveal()} if self._settings.api_key_in == "body" else {}
+            request = httpx.Request(
                 "POST",
-                f"{self._settings.base_url.rstrip('/')}/service/{method}",
-                params=query if in_body else query | key,
-                data={**form, **key} if in_body else form,
-                extensions={"trace": fence.trace},
+                self._url(method),
+                headers=_HEADERS,
+                data={**form, **key},
+                extensions={"trace": fence.trace, "timeout": _TIMEOUTS},
             )
-            response = await line.http.send(request, stream=True)
+            response = await line.http.handle_async_request(request)
             try:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
@@ -399,30 +404,28 @@ class Mobizon:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return Lost(_broken(error)) if fence.begun else Unreachable(_broken(error))
         finally:
-            await line.leave()
+            if line.abandoned:
+                await line.http.aclose()
+            else:
+                self._lines.put_nowait(line)
 
-    def _new_line(self) -> _Line:
-        at_once = self._settings.concurrency
-        return _Line(
-            httpx.AsyncClient(
-                verify=self._tls,
-                trust_env=False,  # proxies and .netrc of the environment would be shown our key
-                follow_redirects=False,  # wherever it points, that host would be shown our key too
-                timeout=httpx.Timeout(_WHOLE_CALL, connect=_CONNECT),
-                limits=httpx.Limits(
-                    max_connections=at_once, max_keepalive_connections=at_once, keepalive_expiry=_KEEP_ALIVE
-                ),
-                headers={"User-Agent": f"sms-bridge/{__version__}", "Accept-Encoding": "identity"},
-                # A panel session's cookie, once taken, could expire: code 8 with a good key.
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    def _url(self, method: str) -> httpx.URL:
+        """Put together once for every key: httpx takes longer over it than over the request's body."""
+        if method not in self._urls:
+            key = {} if self._settings.api_key_in == "body" else {"apiKey": self._key.reveal()}
+            self._urls[method] = httpx.URL(
+                f"{self._settings.base_url.rstrip('/')}/service/{method}",
+                params={"output": "json", "api": "v1", **key},
             )
-        )
+        return self._urls[method]
 
-    def _retire(self, line: _Line) -> None:
-        line.retired = True
-        if line is self._line:
-            log.warning("a request to Mobizon ran out of time; a new connection pool takes over")
-            self._line = self._new_line()
+    def _abandon(self, line: _Line | None) -> None:
+        """Its request ran out of time: whoever comes next is given another in its place."""
+        if line is None:  # nobody was found for it
+            return
+        log.warning("a request to Mobizon ran out of time; a new connection takes the place of its own")
+        line.abandoned = True
+        self._lines.put_nowait(_Line(self._tls))
 
     # --- what they say
 

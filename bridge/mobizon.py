@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -645,6 +646,7 @@ def _money(value: Any) -> Decimal | None:
     return amount if amount.is_finite() else None
 
 
+@lru_cache(maxsize=16)  # hundreds of answers have the same second
 def _date(header: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(header or "")

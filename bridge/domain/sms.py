@@ -55,10 +55,13 @@ _ROOM = {Alphabet.GSM7: (160, 153), Alphabet.UNICODE: (70, 67)}
 def measure(text: str) -> Size:
     """How many segments this exact text is billed as; never raises, an empty text is one segment."""
     alphabet = Alphabet.GSM7 if _GSM7.issuperset(text) else Alphabet.UNICODE
-    weights = [_weight(sign, alphabet) for sign in text]
     alone, joined = _ROOM[alphabet]
-    units = sum(weights)
-    segments = 1 if units <= alone else _segments(weights, joined)
+    if alphabet is Alphabet.GSM7:
+        units = len(text) + sum(map(text.count, _EXTENSION))
+    else:
+        units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    # Only what is cut has to be weighed sign by sign: no pair of units may be torn apart.
+    segments = 1 if units <= alone else _segments([_weight(sign, alphabet) for sign in text], joined)
     return Size(alphabet, len(text), units, segments)
 
 

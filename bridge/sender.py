@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 _FENCE = timedelta(seconds=20)  # with less of the lease left than a send may take, not a byte leaves
 
+_BETWEEN_LOOKS = 1.0  # seconds, from one look for leases that are over to the next
 _RECORD_AGAIN = 1.0  # seconds
 _TOO_MANY_LOST = 5
 
@@ -32,6 +33,7 @@ class Sender:
         self._clock = clock
         self._slots = slots
         self._paused_until: float | None = None  # monotonic
+        self._look_at_leases = clock.monotonic()
         self._lost_in_a_row = 0
         self._on_the_wire = 0
         self._stopping = False
@@ -52,7 +54,11 @@ class Sender:
                 task.add_done_callback(self._done)
             if len(claimed) < free:
                 break
-        await self._outbox.expire_leases()
+        # Once a second is soon enough for a lease of a minute. After every claim it kept us from joining the commit
+        # that plans the next page, and that page waited for one sync more.
+        if self._clock.monotonic() >= self._look_at_leases:
+            self._look_at_leases = self._clock.monotonic() + _BETWEEN_LOOKS
+            await self._outbox.expire_leases()
 
     def stop(self) -> None:
         """Claim nothing more; what is on the wire goes on."""

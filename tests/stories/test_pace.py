@@ -23,6 +23,7 @@ from bridge.ports import Live, Outgoing, Receipt, SendOutcome, SmsGateway, Store
 from bridge.sender import Sender
 from bridge.ticker import Ticker
 from storage import open_store
+from tests.fakes import FakeClock
 from tests.storage.values import NOW, NUMBER, claimed, typed
 
 
@@ -119,12 +120,14 @@ class Wire:
         self.answered, self.on_disk = asyncio.Semaphore(0), asyncio.Event()
         self.asked: list[str] = []
         self.recorded: list[int] = []
+        self.looks = 0
 
     async def claim(self, limit: int) -> list[Notification]:
         taken, self._rows = self._rows[:limit], self._rows[limit:]
         return taken
 
     async def expire_leases(self) -> int:
+        self.looks += 1
         return 0
 
     async def send(self, outgoing: Outgoing, *, not_after: float | None = None) -> SendOutcome:
@@ -160,6 +163,17 @@ async def test_a_slot_is_free_once_the_gateway_answered_and_not_before() -> None
     wire.on_disk.set()
     await sender.drain()
     assert sorted(wire.recorded) == [1, 2]
+
+
+async def test_leases_are_looked_at_once_a_second_however_often_there_is_something_to_claim() -> None:
+    clock, wire = FakeClock(), Wire([])
+    sender = Sender(cast("Outbox", wire), cast("SmsGateway", wire), clock, slots=1)
+    looks = []
+    for seconds in (0, 0, 0.5, 0.5, 0.9, 0.1, 60):
+        clock.advance(seconds)
+        await sender.run()
+        looks.append(wire.looks)
+    assert looks == [1, 1, 1, 2, 2, 3, 4]
 
 
 class Noon(SystemClock):

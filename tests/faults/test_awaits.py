@@ -10,7 +10,7 @@ from tests.faults.awaits import BUGS, FLOWS, drawn, everywhere, planted
 from tests.faults.tracing import LONG
 
 SEEDS = range(1, 21 if LONG else 2)
-EVERY = 1 if LONG or os.environ.get("CI") else 10  # by hand one place in ten, always the same ones
+EVERY = 1 if LONG else 4 if os.environ.get("CI") else 12  # of the places, always the same ones
 ROOMS = {
     "webhooks": ["bridge/web/webhooks.py", "bridge/web/api.py", "bridge/intake.py", "bridge/sender.py"],
     "chat": ["bot/poller.py", "bot/app.py", "bot/chat.py", "bridge/reporter.py", "bridge/sender.py"],
@@ -39,7 +39,7 @@ async def test_a_kill_at_any_await_loses_nothing_and_repeats_nothing(tmp_path: P
     assert found.wrong == []
     # The database's thread may be faster or slower by a round: the last time at a place is then met once less.
     assert found.killed >= 0.9 * found.points.total()
-    if EVERY == 1:  # a tenth of the places may leave a room out
+    if EVERY == 1:  # fewer places may leave a room out
         assert found.files.issuperset(ROOMS[group])
 
 

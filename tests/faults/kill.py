@@ -215,9 +215,7 @@ class Nursery:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
         status = await self._hears()
-        # The second may come when all is done and Python is on its way out: then that is what ends it.
-        may_be_ended = not is_up or again_after is not None
-        assert status == 0 or (status == signal.SIGTERM and may_be_ended), f"asked to stop, its wait status is {status}"
+        assert status == 0 or (status == signal.SIGTERM and not is_up), f"asked to stop, its wait status is {status}"
 
     async def _hears(self) -> int:
         assert self._process.stdout is not None

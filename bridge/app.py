@@ -274,8 +274,16 @@ async def run(config_file: Path) -> None:
         await asyncio.wait({examined})
         notify_systemd(b"STOPPING=1")
         log.info("stopping: what is on the wire is finished first")
+    _take_no_more_signals(loop)
     if ruined.done() and not stop.done():
         raise NotStored(bridge.store.ruin)
+
+
+def _take_no_more_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """All is done, and whoever asks once more to stop gets what they ask for: this end, which was a good one."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _if_it_can_be_kept(told: Awaitable[None]) -> None:

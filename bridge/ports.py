@@ -808,10 +808,12 @@ class Transaction(Protocol):
 class Store(Protocol):
     """The database. A transaction is one synchronous function, run whole; `write` returns after the commit."""
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False, in_turn: bool = False) -> T:
         """Run and commit; several may share a commit, each sees only whole ones. Raises NotStored.
 
-        What is `heavy` has a commit to itself: nobody's answer waits because it began at the same moment.
+        What is `heavy` has a commit to itself, and what was asked for after it may be committed before it: nobody's
+        answer waits because it began at the same moment. What is `in_turn` is committed after all that was asked for
+        before it, and before all that is asked for after it.
         """
         ...
 

@@ -60,13 +60,17 @@ class Ticker:
             if event := self._events.get(name):
                 event.set()
 
+    async def _wake_here(self, name: str) -> None:
+        """As `wake`. APScheduler calls what is no coroutine in a thread, where nobody may touch an event."""
+        self.wake([name])
+
     def start(self) -> None:
         """Beat from now on; every tick runs once at the start."""
         for tick in self._ticks:
             self._events[tick.name].set()
             self._last_good[tick.name] = self._clock.monotonic()
             self._tasks[tick.name] = asyncio.create_task(self._beat(tick), name=f"tick {tick.name}")
-            self._scheduler.add_job(self.wake, self._pace(tick), args=[[tick.name]], id=tick.name)
+            self._scheduler.add_job(self._wake_here, self._pace(tick), args=[tick.name], id=tick.name)
         self._scheduler.start()
         self._pulse = asyncio.create_task(self._beat_by_the_second(), name="pulse")
 

@@ -38,7 +38,7 @@ class Timekeeper:
         # moved; what is dated from here on comes after us, and is not.
         self._clock.adopt(jump)
         try:
-            await self._store.write(lambda tx: self._moved(tx, old, jump))
+            await self._store.write(lambda tx: self._moved(tx, old, jump), in_turn=True)
         except NotStored:
             self._clock.adopt(-jump)  # as if nobody had noticed yet
             raise

@@ -9,7 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -107,8 +107,7 @@ class SqliteStore:
         self._path = path
         self._writer = writer
         self._reader = reader
-        self._waiting: deque[_Request] = deque()
-        self._heavy: deque[_Request] = deque()
+        self._waiting = _Waiting()
         self._arrived = asyncio.Event()
         self._finishing = False
         self._hooks: list[Callable[[Collection[str]], None]] = []
@@ -121,12 +120,12 @@ class SqliteStore:
         """How many commits there were; writes that wait together share one."""
         return self._writer.session.commits
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False, in_turn: bool = False) -> T:
         """Run and commit. A caller that is cancelled stops waiting; its transaction is done all the same."""
         if self._finishing:
             raise NotStored("the store is closed")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        (self._heavy if heavy else self._waiting).append((fn, answer))
+        self._waiting.add((fn, answer), heavy=heavy, in_turn=in_turn)
         self._arrived.set()
         return await answer
 
@@ -167,15 +166,11 @@ class SqliteStore:
         await self._task
 
     async def _commit_what_waits(self) -> None:
-        while not self._finishing or self._waiting or self._heavy:
+        while not self._finishing or self._waiting:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting or self._heavy:
-                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-                if batch:
-                    await self._commit(batch)
-                if self._heavy:  # by turns, so that neither keeps the other from being done
-                    await self._commit([self._heavy.popleft()])
+            while self._waiting:
+                await self._commit(self._waiting.take())
 
     async def _commit(self, batch: Sequence[_Request]) -> None:
         try:
@@ -198,6 +193,42 @@ class SqliteStore:
                 answer.set_exception(outcome.error)
         for hook in self._hooks if wakes else ():
             hook(wakes)
+
+
+class _Waiting:
+    """What waits for its commit. What is heavy goes alone, by turns with what is not, and neither passes a border."""
+
+    def __init__(self) -> None:
+        self._lanes = deque([_Lane()])  # from one border to the next
+        self._heavy_next = False
+
+    def __bool__(self) -> bool:
+        return any(lane.light or lane.heavy for lane in self._lanes)
+
+    def add(self, request: "_Request", *, heavy: bool, in_turn: bool) -> None:
+        """What is `in_turn` has a lane to itself."""
+        if in_turn:
+            self._lanes += [_Lane(deque([request])), _Lane()]
+        else:
+            lane = self._lanes[-1]
+            (lane.heavy if heavy else lane.light).append(request)
+
+    def take(self) -> list["_Request"]:
+        """What shares the next commit, if anything waits."""
+        while not (self._lanes[0].light or self._lanes[0].heavy):
+            self._lanes.popleft()
+        lane = self._lanes[0]
+        if lane.heavy and (self._heavy_next or not lane.light):
+            self._heavy_next = False
+            return [lane.heavy.popleft()]
+        self._heavy_next = bool(lane.heavy)
+        return [lane.light.popleft() for _ in range(min(_BATCH, len(lane.light)))]
+
+
+@dataclass(slots=True)
+class _Lane:
+    light: "deque[_Request]" = field(default_factory=deque)
+    heavy: "deque[_Request]" = field(default_factory=deque)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.kept = Kept()
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], **turn: bool) -> T:
         if self.kept.full:
             raise NotStored("the disk is full")
         return fn(cast("Transaction", self.kept))

@@ -1,6 +1,8 @@
 """How ticks stop: what must finish may, and nobody waits for ever for Telegram."""
 
 import asyncio
+import threading
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import pytest
@@ -59,6 +61,25 @@ async def test_what_runs_may_finish_and_no_run_begins(clock: FakeClock) -> None:
     reporter.may_end.set()
     await stopping
     assert [(tick.runs, tick.ended) for tick in (sender, reporter)] == [(1, "well"), (1, "well")]
+
+
+async def test_a_beat_comes_in_the_thread_of_the_loop(clock: FakeClock) -> None:
+    """In any other, the loop would not hear of it, or an event would be torn."""
+    beaten: list[int] = []
+
+    class Beaten(Ticker):
+        def wake(self, names: Collection[str]) -> None:
+            beaten.append(threading.get_ident())
+            super().wake(names)
+
+    tick = SlowTick("sender")
+    tick.may_end.set()
+    ticker = Beaten([tick], {"sender": timedelta(milliseconds=1)}, clock, Metrics())
+    ticker.start()
+    while len(beaten) < 3:  # noqa: ASYNC110 - APScheduler's own clock: nothing here can be waited for
+        await asyncio.sleep(0.001)
+    await ticker.stop(within=0)
+    assert set(beaten) == {threading.get_ident()}
 
 
 async def test_who_only_talks_is_interrupted_after_five_seconds_and_the_others_are_waited_for(clock: FakeClock) -> None:

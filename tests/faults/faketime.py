@@ -21,6 +21,7 @@ _LIBRARIES = ("/usr/lib", "/usr/local/lib")
 _LATENCY = 0.3  # seconds of Mobizon: longer than between two settings of the clock
 _PATIENCE = 100.0
 _HELD, _AFTER = 4, 6  # messages
+_BETWEEN = 0.5  # seconds
 
 WALL_LEASES = (
     # Any clock that is read is believed, and a send whose lease is over by it goes out again.
@@ -140,9 +141,9 @@ async def in_mid_send(folder: Path, library: Path, *bugs: Bug) -> Tally:
             await senders.send([senders.waiting.popleft() for _ in range(_HELD)], [0.0] * _HELD)
             await mobizon.holding(_HELD)
             town.wall.set_to(2 * HOUR)
-            for _ in range(_AFTER):  # each is a chance to take those for not sent
+            for _ in range(_AFTER):  # each wakes the sender, which looks for leases that are over once a second
                 seen = len(mobizon.requests)
-                await senders.send([senders.waiting.popleft()], [0.0])
+                await senders.send([senders.waiting.popleft()], [_BETWEEN])
                 await mobizon.has_seen(seen + 1)
         await nursery.kills()
     return town.tally

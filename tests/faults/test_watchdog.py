@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -81,12 +83,19 @@ async def ends(process: Process) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
+async def waits(database: Path) -> None:
+    """Return once Mobizon has put off the one page there is."""
+    with closing(sqlite3.connect(database)) as reader:
+        while reader.execute("SELECT state, failures FROM notification").fetchall() != [("planned", 1)]:  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.05)
+
+
 async def test_a_blocked_loop_ends_the_process_and_a_stopped_process_goes_on(tmp_path: Path) -> None:
     headers = {"Authorization": "Bearer generic-secret"}
     async with SimulatedMobizon(SystemClock()) as mobizon:
         config, address = write_config(tmp_path / "blocked", mobizon.base_url)
         other, other_address = write_config(tmp_path / "stopped", mobizon.base_url)
-        mobizon.throttles(1, times=None)
+        mobizon.throttles(20, times=None)
         blocked = await begins(config, address, "tests.faults.blocked")
         stopped = await begins(other, other_address, "bridge", "run", "--config")
         try:
@@ -95,6 +104,7 @@ async def test_a_blocked_loop_ends_the_process_and_a_stopped_process_goes_on(tmp
                 http.post("/webhooks/generic", data=webhook(1)) as answer,
             ):
                 assert answer.status == 202
+            await waits(config.with_name("bridge.db"))  # were it on the wire now, it would be looked for, for minutes
             stopped.send_signal(signal.SIGSTOP)
             blocked.send_signal(signal.SIGUSR1)
             status, said = await ends(blocked)

@@ -50,7 +50,7 @@ class Inline:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], **turn: bool) -> T:
         tx = SqlTransaction(self._connection)
         result = fn(tx)
         tx.finish()
@@ -309,7 +309,7 @@ class Stale:
         self._store = store
         self._told = (spent, now)
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], **turn: bool) -> T:
         spent, now = self._told
         return await self._store.write(lambda tx: fn(cast("Transaction", _Told(tx, spent, now))))
 

@@ -84,6 +84,27 @@ async def test_what_is_heavy_holds_up_nobody_who_came_at_the_same_moment(store: 
     assert len(set(commits)) == 3, "one for what is short, one for each that is long"
 
 
+@pytest.mark.parametrize("busy", [False, True])
+async def test_nothing_passes_what_is_written_in_turn(store: SqliteStore, busy: bool) -> None:
+    done: list[str] = []
+    asked: list[tuple[str, dict[str, bool]]] = [
+        *(("long", {"heavy": True}), ("a", {}), ("longer", {"heavy": True})),
+        *(("border", {"in_turn": True}), ("later", {"heavy": True}), ("b", {}), ("as late", {"heavy": True})),
+        *(("second border", {"in_turn": True}), ("c", {})),
+    ]
+
+    def work(name: str) -> Callable[[Transaction], None]:
+        return lambda _: done.append(name)
+
+    before = [asyncio.create_task(store.write(work("z")))] if busy else []
+    await asyncio.sleep(0)  # the writer is at that one while the others come
+    await asyncio.gather(*before, *(store.write(work(name), **turn) for name, turn in asked))
+    first, second = done.index("border"), done.index("second border")
+    assert {"long", "a", "longer"} == set(done[:first]) - {"z"}
+    assert {"later", "b", "as late"} == set(done[first + 1 : second])
+    assert done[second + 1 :] == ["c"]
+
+
 async def test_one_culprit_among_many_fails_alone(store: SqliteStore) -> None:
     def broken(tx: Transaction) -> None:
         tx.keep_receipt("alertmanager", None, {}, b"culprit", NOW)

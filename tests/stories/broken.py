@@ -17,10 +17,10 @@ class FullDisk:
     full: bool = True
     reads: int = 0
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], **turn: bool) -> T:
         if self.full:
             raise NotStored("the disk is full")
-        return await self.store.write(fn, heavy=heavy)
+        return await self.store.write(fn, **turn)
 
     async def read(self, fn: Callable[[Transaction], T]) -> T:
         self.reads += 1

@@ -101,6 +101,7 @@ class Outbox:
         for row in rows:
             if row.id in company.gone:
                 continue
+            company.gone.add(row.id)
             incident = company.incidents.get(row.incident_id or 0)
             ready = self._ready(tx, row, incident, house, now)
             if _is_told(ready, told):
@@ -662,7 +663,8 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
 
 
 class _Company:
-    """Whom the rows of one claim may leave with. `gone` are those that another row of it has taken along."""
+    """Whom the rows of one claim may leave with. `gone` are those whose turn is over: they left, wait, or were taken
+    along, and no other SMS of this claim may tell of them once more."""
 
     def __init__(self, tx: Transaction, rows: Sequence[Notification], now: datetime, *, together: bool) -> None:
         self._tx = tx
@@ -699,7 +701,6 @@ class _Company:
             and not (incident.test or one.resent)
             and (row.waited or not (mine.critical or incident.route != mine.route))
             and (one.waited or not incident.critical or self._now - one.due_at >= OPERATOR_WAIT)
-            and one.id != row.id
             and one.id not in self.gone
         ]
 

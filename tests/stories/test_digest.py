@@ -1,5 +1,6 @@
 """Pages that had to wait leave as one SMS, and each plan follows what becomes of it."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from tests.world import JONAS, World, a_world, firing, resolved
 
 PLAIN = "policies:\n  critical:\n    steps: [{notify: [aigerim, jonas]}]\n"
 CLIMB = "policies:\n  critical:\n    steps: [{notify: [aigerim], wait: 5m}, {notify: [jonas], wait: 20m}]\n"
+
+
+OFF = 'storm: "off"\n'
 
 
 def _limited(limits: str) -> tuple[str, str]:
@@ -54,6 +58,34 @@ async def test_after_a_refused_key_one_sms_tells_of_what_was_never_tried(town: W
     await town.advance(minutes=2)
     late = town.phone("aigerim").texts
     assert len(late) == 1 and "4 incidents" in late[0]
+
+
+async def _arrives(world: World, number: int) -> None:
+    """Understood, and not yet on its way."""
+    body = json.dumps(_trouble(number)).encode()
+    await world.bridge.dispatcher.keep_webhook("alertmanager", None, {}, body)
+    await next(tick for tick in world.bridge.ticks if tick.name == "intake").run()
+
+
+NORMAL = [
+    (", priority: critical}", "}"),
+    (PLAIN, CLIMB),
+    _limited("{per_person: {1h: 100}, total: {1d: 1000}}"),
+    ("watch: {chat", OFF + "watch: {chat"),
+]
+
+
+async def test_what_leaves_by_itself_is_not_told_of_once_more(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=NORMAL) as world:
+        await world.mobizon.stop()
+        await world.post("alertmanager", _trouble(1))
+        await world.mobizon.start()
+        world.clock.advance(4)
+        await _arrives(world, 2)
+        world.clock.advance(2)  # the first is due once more, and the second was due before it
+        await world.advance(minutes=1)
+        told = " ".join(world.phone("aigerim").texts)
+        assert [told.count(f"Trouble{number}") for number in (1, 2)] == [1, 1]
 
 
 async def test_each_plan_goes_on_when_the_one_sms_does_not_arrive(town: World) -> None:

@@ -722,7 +722,7 @@ class _Paged:
 
     def gathers_until(self, row: Notification, incident: Incident) -> datetime | None:
         """Until when this page waits; None: it leaves. What is critical never waits, and nothing waits twice."""
-        if row.waited or incident.critical or row.number is None:
+        if not self._gather or row.waited or incident.critical or row.number is None:
             return None
         last, at = self._last.get((row.number.e164, incident.route), (row.incident_id, self._now))
         return None if last == row.incident_id else at + self._gather

@@ -88,6 +88,14 @@ async def test_what_leaves_by_itself_is_not_told_of_once_more(tmp_path: Path) ->
         assert [told.count(f"Trouble{number}") for number in (1, 2)] == [1, 1]
 
 
+async def test_without_storms_what_comes_at_one_moment_leaves_singly(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=NORMAL) as world:
+        for number in range(1, 4):
+            await _arrives(world, number)
+        await world.settle()
+        assert len(world.phone("aigerim").texts) == 3
+
+
 async def test_each_plan_goes_on_when_the_one_sms_does_not_arrive(town: World) -> None:
     town.phone("aigerim").refusal = "UNDELIV"
     await town.mobizon.stop()

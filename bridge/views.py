@@ -5,7 +5,7 @@ from datetime import datetime
 from bridge import duty, storms
 from bridge.domain.escalation import CHAT
 from bridge.domain.house import House
-from bridge.domain.incident import Incident
+from bridge.domain.incident import Incident, IncidentState
 from bridge.ports import (
     Card,
     CardKind,
@@ -30,7 +30,9 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
             return incident_view(tx, house, incident, now) if incident else None
         case CardKind.RING:
             incident = tx.incident(card.subject)
-            return RingView(incident_view(tx, house, incident, now), card.text) if incident else None
+            if incident is None or (card.message_id is None and _came_too_late(tx, incident, card)):
+                return None
+            return RingView(incident_view(tx, house, incident, now), card.text)
         case CardKind.SMS:
             return sms_view(tx, house, card.subject, now)
         case CardKind.FAILED:
@@ -41,6 +43,19 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
             return TroubleView(trouble, house.zone_of(house.watch.chat), now) if trouble else None
         case CardKind.NOTE:
             return NoteView(card.text)
+
+
+def _came_too_late(tx: Transaction, incident: Incident, card: Card) -> bool:
+    """Whether "nobody has it" is yet to ring, and somebody has it by now or a later message says it again.
+
+    A chat that could not be reached for hours would ring once for each time that it was to ring.
+    """
+    if card.text:  # it rings for another reason, and once
+        return False
+    if incident.state is not IncidentState.TRIGGERED:
+        return True
+    rings = tx.cards_of(CardKind.RING, incident.id)
+    return any(one.id > card.id and one.place.chat_id == card.place.chat_id for one in rings)
 
 
 def incident_view(tx: Transaction, house: House, incident: Incident, now: datetime) -> IncidentView:

@@ -20,6 +20,7 @@ from tests.world import World, a_world, firing
 
 ROOMY = [("watch: {chat", "limits: {per_person: {1h: 1000}, total: {1d: 10000}}\nwatch: {chat")]
 ONE = [*ROOMY, ("  - {name: rest", "  - {name: one, matchers: ['x=\"y\"'], policy: one, chat: ops}\n  - {name: rest")]
+SINGLY = [*ONE, ("watch: {chat", 'storm: "off"\nwatch: {chat')]
 HOUR = 3600
 
 
@@ -218,12 +219,12 @@ async def many_at_the_moment_of_a_jump(world: World) -> int:
 
 
 async def test_what_waits_its_turn_to_be_written_moves_along(tmp_path: Path) -> None:
-    async with a_world(tmp_path, changes=ONE) as world:
+    async with a_world(tmp_path, changes=SINGLY) as world:
         assert await many_at_the_moment_of_a_jump(world) == 20
 
 
 async def test_it_shows_what_stays_behind_when_the_clock_is_set(tmp_path: Path) -> None:
-    async with a_world(tmp_path, changes=ONE) as world:
+    async with a_world(tmp_path, changes=SINGLY) as world:
         puts_in(world, Impatient)
         assert await many_at_the_moment_of_a_jump(world) == 0
 

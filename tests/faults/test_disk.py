@@ -35,7 +35,7 @@ from tests.faults.tracing import LONG, ROOT, Lives, calls_in, needs_strace
 from tests.world import World, a_world, firing
 
 CYCLES = 500 if LONG else 5
-MEGABYTES = 40 if LONG else 2  # what the webhooks of all cycles need, and the log
+MEGABYTES = 80 if LONG else 4  # what the webhooks of all cycles need, and the log
 SEEDS = 1000 if LONG else 200
 LOGS = 1000 if LONG else 40
 pytestmark = pytest.mark.timeout(4 * 3600 if LONG else 300)

@@ -99,7 +99,7 @@ class Inline:
         self._connection = connection
         self._tamper = tamper
 
-    async def write(self, fn: Callable[[Transaction], T], *, heavy: bool = False) -> T:
+    async def write(self, fn: Callable[[Transaction], T], **turn: bool) -> T:
         tx = SqlTransaction(self._connection)
         result = fn(self._tamper(tx))
         tx.finish()

@@ -43,7 +43,7 @@ async def test_a_token_taken_away_sends_nothing_that_it_had_deferred(world: Worl
 
 async def test_rows_that_limits_hold_back_do_not_hold_up_the_rest(tmp_path: Path) -> None:
     limits = [
-        ("watch: {chat", "limits: {per_person: {1h: 3}, total: {1d: 1000}}\nwatch: {chat"),
+        ("watch: {chat", 'storm: "off"\nlimits: {per_person: {1h: 3}, total: {1d: 1000}}\nwatch: {chat'),
         ("  - {name: rest", "  - {name: one, matchers: [one=yes], policy: one, chat: ops}\n  - {name: rest"),
     ]
     async with a_world(tmp_path, changes=limits) as world:
@@ -71,7 +71,7 @@ async def test_two_pages_in_moderation_ring_once(world: World) -> None:
 
 async def test_a_flood_of_normal_pages_leaves_room_for_a_critical_one(tmp_path: Path) -> None:
     changes = [
-        ("watch: {chat", "limits: {per_person: {1h: 100}, total: {1h: 20}}\nwatch: {chat"),
+        ("watch: {chat", 'storm: "off"\nlimits: {per_person: {1h: 100}, total: {1h: 20}}\nwatch: {chat'),
         ("{name: rest, chat: ops, silent: true}", "{name: rest, policy: one, chat: ops, silent: true}"),
     ]
     async with a_world(tmp_path, changes=changes) as world:

@@ -28,6 +28,7 @@ from pathlib import Path
 import aiohttp
 
 from bridge.domain.notification import State, lost_token
+from bridge.ports import Transaction
 from tests.world import AIGERIM, World, firing
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +122,7 @@ class Tally:
     accepted: int = 0
     uncertain: int = 0  # rows whose fate a kill left open
     settled_by_hand: int = 0  # typed ones that Mobizon did not list
+    counted: set[str] = field(default_factory=set)  # told of in an SMS for many
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -331,13 +333,20 @@ async def _live_on(world: World, senders: Senders, tally: Tally) -> None:
         tally.unfinished = {str(state): count for state, count in left.items() if count and state != State.DELIVERED}
         tally.repeated = senders.repeated
         tally.accepted = len(senders.accepted)
+        tally.counted = await world.bridge.store.read(_counted)
     finally:
         await world.sleeps()
 
 
+def _counted(tx: Transaction) -> set[str]:
+    """What an SMS for many told of, by name or as one of "+3 more"."""
+    rows = [row for row in tx.find_notifications(state=State.DELIVERED, limit=10**6) if row.is_carried]
+    return {incident.title for incident in tx.incidents_by_id({row.incident_id or 0 for row in rows}).values()}
+
+
 def _count(world: World, senders: Senders, tally: Tally) -> None:
-    ledger = Counter(found[0] if (found := _MARK.search(sms.text)) else sms.text for sms in world.mobizon.sent)
-    tally.lost = sorted(senders.accepted - ledger.keys())
+    ledger = Counter(mark for sms in world.mobizon.sent for mark in set(_MARK.findall(sms.text)) or {sms.text})
+    tally.lost = sorted(senders.accepted - ledger.keys() - tally.counted)
     tally.unexpected = sorted(ledger.keys() - senders.accepted)
     tally.twice = sorted(name for name, count in ledger.items() if count > 1)
 

@@ -4,10 +4,7 @@ from dataclasses import dataclass
 
 from aiogram.types import Chat, Message, User
 
-from bridge.domain.house import ChatPlace, House, Person
-
-NOT_PEOPLE = frozenset({1087968824, 136817688, 777000})
-"""Ids behind which anybody may stand: the anonymous admin, a channel as a user, Telegram's own account."""
+from bridge.domain.house import NOT_PEOPLE, ChatPlace, House, Person
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,12 @@ from zoneinfo import ZoneInfo, available_timezones
 from bridge.config.document import shown
 from bridge.config.schema import NAME
 from bridge.domain.hours import BadInterval
+from bridge.domain.house import NOT_PEOPLE
 from bridge.domain.rota import Unit
 from bridge.domain.routing import BadMatcher, Matcher, parse_matcher
 
 T = TypeVar("T")
 
-# Telegram's own users behind anonymous admins, channels and linked channels: never a person.
-_NOBODY = {1087968824, 136817688, 777000}
 _LONGEST_MATCHER = 500
 _MOST_DIGITS = 18
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -82,7 +81,7 @@ def number(low: int | None = None, high: int | None = None) -> Callable[[str], i
 
 def telegram_id(written: str) -> int:
     value = number(1)(written)
-    if value in _NOBODY:
+    if value in NOT_PEOPLE:
         raise Wrong("Telegram's own id for anonymous admins and channels, not a person; /id tells the person's")
     return value
 

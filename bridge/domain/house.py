@@ -22,6 +22,10 @@ class Role(IntEnum):
     OPERATOR = 2  # also sends to any allowed number
 
 
+NOT_PEOPLE = frozenset({1087968824, 136817688, 777000})
+"""Telegram's ids behind which anybody may stand: the anonymous admin, a channel as a user, its own account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody in the config. Without a `telegram_id` they are a contact: they get SMS, they ask for none."""

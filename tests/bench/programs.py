@@ -83,7 +83,7 @@ async def program(module: str, *arguments: str, port: int) -> AsyncIterator[Runn
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, cwd=ROOT, env=QUIET)
     try:
         async with asyncio.timeout(PATIENCE):
-            while not await _listens(port):
+            while not await listens(port):
                 if process.returncode is not None:
                     raise RuntimeError(f"{module} ended; what it said stands above")
                 await asyncio.sleep(0.05)
@@ -94,7 +94,8 @@ async def program(module: str, *arguments: str, port: int) -> AsyncIterator[Runn
         await process.wait()
 
 
-async def _listens(port: int) -> bool:
+async def listens(port: int) -> bool:
+    """Whether somebody answers there."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -7,7 +7,6 @@ import asyncio
 import io
 import json
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import aiohttp
 from bridge.clock import SystemClock
 from bridge.demo.mobizon import SimulatedMobizon
 from storage import open_store
+from tests.bench.programs import free_port, listens
 from tests.faults.lag import Lag
 from tests.faults.tracing import LONG, ROOT
 from tests.world import alert, group
@@ -85,8 +85,7 @@ class Running:
 
 @asynccontextmanager
 async def running(folder: Path, mobizon: SimulatedMobizon, text: str) -> AsyncIterator[Running]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "config.yaml"
     config.write_text(text.format(port=port, mobizon=mobizon.base_url))
     config.chmod(0o600)
@@ -97,21 +96,12 @@ async def running(folder: Path, mobizon: SimulatedMobizon, text: str) -> AsyncIt
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=pool) as http:
         try:
             async with asyncio.timeout(PATIENCE):
-                while not await _listens(port):  # noqa: ASYNC110 - another program: only asking tells
+                while not await listens(port):  # noqa: ASYNC110 - another program: only asking tells
                     await asyncio.sleep(0.05)
             yield Running(process, http, figures)
         finally:
             process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 def body_of(name: str, count: int, severity: str = "critical") -> bytes:

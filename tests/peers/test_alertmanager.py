@@ -48,13 +48,17 @@ class Town:
 
 
 @asynccontextmanager
-async def a_town(folder: Path) -> AsyncIterator[Town]:
+async def a_town(folder: Path, *changes: tuple[str, str]) -> AsyncIterator[Town]:
+    """`changes` are replacements in the config's text."""
     clock = SystemClock()
     telegram = SimulatedTelegram(clock=clock)
     await telegram.start()
     try:
         async with SimulatedMobizon(clock) as mobizon:
             text = CONFIG.replace("MOBIZON", mobizon.base_url).replace("TELEGRAM", telegram.url)
+            for old, new in changes:
+                assert old in text
+                text = text.replace(old, new)
             file = folder / "config.yaml"
             file.write_text(text.replace("TOKEN", telegram.token), encoding="utf-8")
             file.chmod(0o600)

@@ -16,7 +16,7 @@ from bot.chat import TelegramChat, open_bot, reason_of
 from bot.commands import MENU, Commands
 from bot.patience import Patience
 from bot.poller import UPDATE_KINDS, Poller
-from bot.voice import Voice, Words
+from bot.voice import MISTAKE, Voice, Words
 from bridge.clock import Clock
 from bridge.config import TelegramSettings
 from bridge.dispatcher import Dispatcher
@@ -182,6 +182,9 @@ class TelegramBot:
             self._flood_told = self._flood_may_stand = False
 
     async def _finish(self, update: TelegramUpdate, outcome: str) -> None:
+        if outcome == MISTAKE:
+            text = "an answer in the chat was lost by a mistake of ours; what was asked for was done; please report it"
+            await self._dispatcher.begin_trouble("update", "", text)
         now = self._clock.now()
         await self._store.write(lambda tx: tx.finish_update(update.bot_id, update.update_id, outcome, now))
 

@@ -23,6 +23,8 @@ from bridge.ports import NotStored, TelegramUpdate
 
 log = logging.getLogger(__name__)
 
+MISTAKE = "failed: a mistake of ours"
+"""What became of an update whose answer broke us."""
 Words = list[TelegramMethod[Any]]
 """Requests to Telegram that answer one update, in their order."""
 
@@ -97,7 +99,7 @@ class Voice:
             except Exception:
                 log.exception("an answer to Telegram failed", extra={"update_id": unsaid.update.update_id})
                 unsaid.words.clear()
-                unsaid.outcome = "failed: a mistake of ours"
+                unsaid.outcome = MISTAKE
 
     async def _say(self, unsaid: _Unsaid) -> bool:
         """Say what is left of it; False: another time."""

@@ -4,15 +4,17 @@ import asyncio
 import json
 import logging
 from contextlib import suppress
+from typing import cast
 
 import pytest
 
 from bot.app import TelegramBot
+from bot.voice import Words
 from bridge.config import TelegramSettings
 from bridge.dispatcher import Accepted, Denied
 from bridge.domain.secret import Secret
 from bridge.metrics import Metrics
-from bridge.ports import Live, NotStored, Place, QuestionView
+from bridge.ports import Live, NotStored, Place, QuestionView, TelegramUpdate
 from tests.edges.bot_scene import AIGERIM, EVE, HOUSE, OPS, Answers, Door, FakeStore, Scene, a_scene, typed_sms
 from tests.edges.test_cards import a_question
 from tests.fakes import FakeClock
@@ -88,6 +90,18 @@ async def test_a_handler_that_fails_blocks_nothing(caplog: pytest.LogCaptureFixt
         assert list(scene.door.troubles) == [("update", "")]  # somebody's command went unanswered
     told = [record.levelno for record in caplog.records if record.name in ("bot.app", "bot.voice")]
     assert told == [logging.ERROR] * 2
+
+
+async def test_an_answer_that_breaks_us_is_told_and_the_next_one_is_said() -> None:
+    async with a_scene() as scene:
+        update = TelegramUpdate(1, 99, scene.clock.now(), b"{}")
+        scene.bot.voice.answer(update, cast("Words", ["no request to Telegram"]))
+        await scene.say("/help")
+        await scene.handle()
+
+        assert sorted(scene.outcomes) == ["done", "failed: a mistake of ours"]
+        assert "please report it" in scene.door.troubles["update", ""]
+        assert len(scene.replies()) == 1
 
 
 async def test_what_cannot_be_stored_stays_waiting() -> None:

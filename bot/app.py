@@ -15,7 +15,9 @@ from bot.buttons import Buttons
 from bot.chat import TelegramChat, open_bot, reason_of
 from bot.commands import MENU, Commands
 from bot.patience import Patience
-from bot.poller import UPDATE_KINDS, Poller
+from bot.poller import Poller
+from bot.posted import Posted
+from bot.reach import Reach
 from bot.voice import MISTAKE, Voice, Words
 from bridge.clock import Clock
 from bridge.config import TelegramSettings
@@ -64,7 +66,9 @@ class TelegramBot:
         self._flood_told = False
         self._flood_may_stand = True  # the process before us may have rung, and ended before it was over
         self.chat = TelegramChat(self._bot)
-        self.poller = Poller(self._bot, dispatcher, clock)
+        reach = Reach(dispatcher, clock)
+        self.poller = Poller(self._bot, dispatcher, clock, reach)
+        self.posted = Posted(self._bot, reach, clock, settings.webhook_secret)
         self.voice = Voice(self._bot, self._patience, clock, self._finish)
 
     async def __aenter__(self) -> Self:
@@ -119,15 +123,6 @@ class TelegramBot:
         except NotStored:
             return 503
         return 200
-
-    async def register_webhook(self, url: str) -> bool:
-        """Ask Telegram to post updates to this URL; False: not now, ask again later."""
-        secret = self._settings.webhook_secret
-        return await self._tell(
-            aiogram.methods.SetWebhook(
-                url=url, secret_token=secret.reveal() if secret else None, allowed_updates=UPDATE_KINDS
-            )
-        )
 
     async def offer_commands(self) -> bool:
         """Put our commands behind the slash in every chat; False: not now. Nothing depends on it."""

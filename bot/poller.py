@@ -18,6 +18,7 @@ from aiogram.exceptions import (
 from aiogram.methods import TelegramMethod
 
 from bot.chat import REQUEST_TIMEOUT, reason_of
+from bot.reach import CONFLICT, DOWN, Reach
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.ports import NotStored, TelegramUpdate
@@ -28,9 +29,6 @@ UPDATE_KINDS = ["message", "edited_message", "callback_query"]
 """What we ask Telegram for; the rest would only be thrown away."""
 
 _LONG_POLL = 25
-_TROUBLE_AFTER = 30.0  # a deploy or a blip is shorter, and rings nobody
-_CONFLICT, _DOWN = "conflict", "down"
-_CALM = {_CONFLICT: 60.0, _DOWN: 0.0}  # two pollers take turns: one good answer between them proves nothing
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 _CONFLICT_WAIT = 5.0
 _CONFLICT_WORDS = (
@@ -52,17 +50,13 @@ class _GetRawUpdates(TelegramMethod[list[dict[str, Any]]]):
 class Poller:
     """One poller per token: Telegram gives each update to whoever asks first."""
 
-    def __init__(self, bot: Bot, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(self, bot: Bot, dispatcher: Dispatcher, clock: Clock, reach: Reach) -> None:
         self._bot = bot
         self._dispatcher = dispatcher
         self._clock = clock
+        self._reach = reach
         self._offset: int | None = None
         self._webhook_gone = False
-        self._failing: dict[str, tuple[float, float]] = {}  # kind of failure → first and last seen, monotonic
-        self._told: set[str] = set()
-        # What may stand in the watch chat: the process before us may have rung, and ended before it was over.
-        self._began = clock.monotonic()
-        self._may_stand = set(_CALM)
         self._wait = _FIRST_WAIT
 
     async def poll_once(self, timeout: int = 0) -> int:  # noqa: ASYNC109 - Telegram's own parameter
@@ -95,15 +89,17 @@ class Poller:
                     await self._bot.delete_webhook()  # while one is set, getUpdates is refused
                     self._webhook_gone = True
             await self.poll_once(timeout)
-            await self._recovered()
+            await self._reach.well()
+            self._wait = _FIRST_WAIT
             return 0
         except TelegramRetryAfter as error:
             log.warning("Telegram asked for patience", extra={"seconds": error.retry_after})
             return float(error.retry_after)
         except TelegramConflictError:
-            return await self._failed(_CONFLICT, _CONFLICT_WORDS, _CONFLICT_WAIT)
+            await self._reach.failed(CONFLICT, _CONFLICT_WORDS)
+            return _CONFLICT_WAIT
         except (AiogramError, ClientDecodeError) as error:
-            return await self._failed(_DOWN, reason_of(error), self._back_off())
+            await self._reach.failed(DOWN, reason_of(error))
         except NotStored:
             log.error("Telegram updates could not be kept; asking for them again")
         except Exception:
@@ -114,30 +110,3 @@ class Poller:
         wait = self._wait
         self._wait = min(wait * 2, _LONGEST_WAIT)
         return wait
-
-    async def _failed(self, kind: str, words: str, wait: float) -> float:
-        now = self._clock.monotonic()
-        since, _ = self._failing.get(kind, (now, now))
-        self._failing[kind] = (since, now)
-        log.warning("Telegram updates could not be fetched", extra={"reason": words, "for_seconds": round(now - since)})
-        if kind not in self._told and now - since >= _TROUBLE_AFTER:
-            try:
-                await self._dispatcher.begin_trouble("telegram", kind, words, by_sms=True)
-                self._told.add(kind)
-                self._may_stand.add(kind)
-            except NotStored:
-                log.error("a trouble could not be kept", extra={"reason": words})
-        return wait
-
-    async def _recovered(self) -> None:
-        self._wait = _FIRST_WAIT
-        now = self._clock.monotonic()
-        for kind, calm in _CALM.items():
-            _, last = self._failing.get(kind, (self._began, self._began))
-            if now - last < calm:
-                continue
-            if kind in self._may_stand:
-                await self._dispatcher.end_trouble("telegram", kind)
-            self._may_stand.discard(kind)
-            self._told.discard(kind)
-            self._failing.pop(kind, None)

@@ -78,7 +78,6 @@ _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
 _GAP = timedelta(minutes=10)  # longer than any restart
 _COUNTED = 1000  # a number that people read need not be larger
-_WEBHOOK_AGAIN = 30.0  # seconds until Telegram is told our address again
 
 
 @dataclass(slots=True)
@@ -368,8 +367,7 @@ async def _talk(bridge: Bridge) -> None:
     await bot.offer_commands()
     if settings.updates == "polling":
         await bot.poller.poll_forever()
-    while not await bot.register_webhook(f"{server.public_url}/telegram/{settings.webhook_path}"):
-        await bridge.clock.wait(_WEBHOOK_AGAIN)
+    await bot.posted.look_after(f"{server.public_url}/telegram/{settings.webhook_path}")
 
 
 def _parse(kind: str, receipt: Receipt) -> Report:

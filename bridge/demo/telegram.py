@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -103,6 +104,7 @@ class SimulatedTelegram:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.menu: list[dict[str, Any]] = []
         self.webhook: dict[str, Any] = {}
+        self.post_error: tuple[datetime, str] | None = None  # when Telegram last posted in vain, and why
         self._clock = clock or SystemClock()
         self._on_event = on_event
         self._updates: list[dict[str, Any]] = []
@@ -338,11 +340,7 @@ class SimulatedTelegram:
             "getchatmember": self._get_member,
             "setwebhook": self._set_webhook,
             "deletewebhook": lambda parameters: self._set_webhook({"url": ""}),
-            "getwebhookinfo": lambda parameters: {
-                "url": self.webhook.get("url", ""),
-                "has_custom_certificate": False,
-                "pending_update_count": len(self._updates),
-            },
+            "getwebhookinfo": lambda parameters: self._webhook_info(),
         }
 
     async def _get_updates(self, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -446,6 +444,17 @@ class SimulatedTelegram:
         self._reachable(parameters)
         user_id = int(parameters["user_id"])
         return {"status": "member", "user": self._bot() if str(user_id) == self._bot_id else self._user(user_id)}
+
+    def _webhook_info(self) -> dict[str, Any]:
+        info = {
+            "url": self.webhook.get("url", ""),
+            "has_custom_certificate": False,
+            "pending_update_count": len(self._updates),
+        }
+        if self.post_error is not None:
+            at, words = self.post_error
+            info |= {"last_error_date": int(at.timestamp()), "last_error_message": words}
+        return info
 
     def _set_webhook(self, parameters: dict[str, Any]) -> bool:
         self.webhook = parameters if parameters.get("url") else {}

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import cast
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from bot.app import TelegramBot
 from bot.voice import Words
 from bridge.config import TelegramSettings
+from bridge.demo.telegram import SimulatedTelegram
 from bridge.dispatcher import Accepted, Denied
 from bridge.domain.secret import Secret
 from bridge.metrics import Metrics
@@ -22,6 +25,7 @@ from tests.fakes import FakeClock
 SMS = "/sms +77010000001 Hi"
 TOKEN = "987654:canary-token-that-nobody-may-ever-see"
 WEBHOOK_SECRET = "a-webhook-secret"
+URL = "https://sms.example.net/telegram/x"
 
 
 # --- polling -----------------------------------------------------------------------------------------
@@ -178,7 +182,7 @@ async def test_the_poller_waits_longer_each_time_and_as_long_as_it_is_told() -> 
 
 async def test_a_flood_holds_up_no_poll() -> None:
     async with a_scene() as scene:
-        await scene.bot.register_webhook("https://sms.example.net/telegram/x")
+        await scene.bot.posted.look(URL)
         scene.telegram.webhook = {}
         scene.telegram.floods()
         scene.telegram.type(AIGERIM, OPS, SMS)
@@ -263,7 +267,8 @@ async def test_our_name_is_learnt_before_there_is_a_flood() -> None:
 
 async def test_a_webhook_left_behind_is_removed_before_polling() -> None:
     async with a_scene() as scene:
-        assert await scene.bot.register_webhook("https://sms.example.net/telegram/x")
+        await scene.bot.posted.look(URL)
+        assert scene.telegram.webhook["url"] == URL
         scene.telegram.type(AIGERIM, OPS, SMS)
         await scene.bot.poller.poll_patiently(0)
 
@@ -308,6 +313,62 @@ def _a_bot(
         webhook_secret=Secret(secret) if secret else None,
     )
     return TelegramBot(settings, Door(store, clock, live), Answers(), store, clock, live, Metrics()), store
+
+
+def _is_down(telegram: SimulatedTelegram, now: datetime) -> None:
+    telegram.is_down()
+
+
+def _is_taken(telegram: SimulatedTelegram, now: datetime) -> None:
+    telegram.webhook = {"url": "https://other.example.net"}
+
+
+def _cannot_post(telegram: SimulatedTelegram, now: datetime) -> None:
+    telegram.type(AIGERIM, OPS, SMS)
+    telegram.post_error = now, "Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("fails", "kind", "says"),
+    [
+        (_is_down, "down", "cannot be reached"),
+        (_is_taken, "conflict", "another program took"),
+        (_cannot_post, "down", f"cannot post to {URL}: Connection refused"),
+    ],
+)
+async def test_updates_that_are_not_posted_ring_by_sms_too_and_are_over(
+    fails: Callable[[SimulatedTelegram, datetime], None], kind: str, says: str
+) -> None:
+    async with a_scene() as scene:
+        await scene.bot.posted.look(URL)
+        for _ in range(2):
+            assert scene.door.troubles == {}
+            fails(scene.telegram, scene.clock.now())
+            await scene.bot.posted.look(URL)
+            scene.clock.advance(30)
+        assert says in scene.door.troubles["telegram", kind]
+        assert scene.door.troubles["telegram", kind].endswith("[and by SMS]")
+
+        scene.telegram.recovers()
+        scene.telegram.post_error = None
+        scene.clock.advance(60)
+        await scene.bot.posted.look(URL)
+        assert scene.telegram.webhook["url"] == URL
+        assert scene.door.over == [("telegram", kind)]
+
+
+async def test_what_is_posted_is_looked_after_until_the_end() -> None:
+    async with a_scene() as scene:
+        looking = asyncio.create_task(scene.bot.posted.look_after(URL))
+        await scene.clock.waiting()
+        scene.telegram.webhook = {}
+        for _ in range(2):
+            scene.clock.advance(30)
+            await scene.clock.waiting()
+        assert scene.telegram.webhook["url"] == URL
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
 
 
 def test_a_webhook_without_a_secret_is_refused() -> None:
@@ -449,7 +510,7 @@ async def test_the_token_and_private_words_are_never_logged(caplog: pytest.LogCa
 
     assert list(store.kept.outcomes.values())[1] == "failed: TelegramNetworkError"
     logged = "\n".join(f"{record.getMessage()} {record.__dict__} {record.exc_text}" for record in caplog.records)
-    assert "bot.poller" in logged
+    assert "bot.reach" in logged
     for canary in ("canary", "0000001", WEBHOOK_SECRET):
         assert canary not in logged
     assert "canary" not in repr(bot.__dict__) + "".join(store.kept.outcomes.values())

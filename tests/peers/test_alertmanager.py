@@ -10,6 +10,7 @@ from bridge.clock import SystemClock
 from bridge.config import load_config
 from bridge.demo.mobizon import SimulatedMobizon
 from bridge.demo.telegram import SimulatedTelegram
+from bridge.ports import ReceiptState
 from tests.peers.alertmanager import PATIENCE, Alertmanagers, Webhook, alertmanagers
 from tests.world import CONFIG, OPS
 
@@ -79,8 +80,9 @@ async def _look_again_and_again(town: Town) -> None:
 
 
 async def receipts(town: Town) -> list[str]:
-    """What the webhooks came to, oldest first."""
-    stored = await town.bridge.store.read(lambda tx: tx.receipts(SystemClock().now().replace(year=2000), 100))
+    """What the webhooks came to that are understood, oldest first."""
+    kept = await town.bridge.store.read(lambda tx: tx.receipts(SystemClock().now().replace(year=2000), 100))
+    stored = [receipt for receipt in kept if receipt.state is ReceiptState.UNDERSTOOD]
     return [str(r.result.get("repeated") or [i["what"] for i in r.result["incidents"]]) for r in reversed(stored)]
 
 

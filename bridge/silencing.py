@@ -31,7 +31,7 @@ _A_ROUND = 50
 def may_silence(house: House, incident: Incident) -> bool:
     """Whether its source can be kept quiet about it, and about nothing else."""
     rules = house.sources.get(incident.source)
-    return bool(rules and rules.silences and incident.labels)
+    return bool(rules and rules.silences and incident.shares_a_name)
 
 
 def wish(for_: timedelta) -> answering.Answer:

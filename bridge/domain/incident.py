@@ -121,6 +121,11 @@ class Incident:
         return self.source == STORM
 
     @property
+    def shares_a_name(self) -> bool:
+        """Whether all its alerts are called the same. Labels without a name, a severity say, are everybody's."""
+        return "alertname" in self.labels
+
+    @property
     def told_by_storm(self) -> bool:
         """Nobody is called about it alone; what is critical pages singly all the same."""
         return self.storm is not None and not self.critical

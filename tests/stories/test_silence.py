@@ -181,6 +181,36 @@ async def test_what_joined_narrows_a_later_silence_and_never_widens_the_group(to
     assert critical.labels == {"alertname": "HostOutOfDiskSpace", "severity": "critical"}
 
 
+def _mixed() -> dict[str, Any]:
+    """A group by severity: its alerts have nothing else in common."""
+    return group([alert("db1", name="DiskFull"), alert("web7", name="Latency")])
+
+
+async def test_what_shares_a_severity_only_is_not_silenced_by_it(town: Town) -> None:
+    await town.post("alertmanager", firing("db1", name="DiskFull", groupKey=_mixed()["groupKey"]))
+    await town.advance(seconds=5)
+    old = next(button["callback_data"] for row in town.card.keyboard for button in row if "Silence" in button["text"])
+    await town.post("alertmanager", _mixed())
+    await town.advance(seconds=5)
+    (incident,) = await town.bridge.inquiries.incidents()
+    assert incident.labels == {"severity": "critical"}
+    assert town.incident_card and not any("Silence" in label for label in town.ops.cards[0].buttons)
+    press = town.telegram.press_data(old, JONAS, town.ops.cards[0])
+    await town.advance(hours=1)
+    assert press.toast == "#1 cannot be silenced from here." and town.am.silences == []
+
+
+async def test_what_joins_while_its_silence_is_asked_for_never_widens_it(town: Town) -> None:
+    town.am.away = True
+    await town.post("alertmanager", firing("db1", name="DiskFull", groupKey=_mixed()["groupKey"]))
+    await town.press("Silence 1h", by=JONAS)
+    await town.post("alertmanager", _mixed())
+    town.am.away = False
+    await town.advance(minutes=1)
+    assert town.am.silences == []
+    assert "Not silenced: alertmanager: its alerts are not called the same any more" in town.incident_card
+
+
 async def test_a_refused_silence_is_told_to_who_pressed_and_they_still_have_it(town: Town) -> None:
     await town.post("alertmanager", firing("db1"))
     town.am.answers = [400]

@@ -13,6 +13,7 @@ from bridge.domain.escalation import CHAT, Policy
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Held, Notification, Purpose, State
+from bridge.domain.silence import ITS_INCIDENT
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Place, TimelineEntry, Timer, Transaction
 
@@ -181,7 +182,7 @@ def let_speak(tx: Transaction, incidents: Iterable[int], now: datetime) -> None:
     """What is over needs no silence any more, and what fires after it must be heard."""
     for silence in tx.silences_of(list(incidents)):
         if silence.holds:
-            tx.save_silence(silence.undo(None, now))
+            tx.save_silence(silence.undo(ITS_INCIDENT, now))
             tx.wake("silences")
 
 

@@ -178,11 +178,16 @@ def _asked(tx: Transaction, house: House, silence: Silence, fires: bool | Refuse
         _over(tx, house, incident, now)
     else:
         tx.save_silence(silence.settled())
-        if silence.undone_by:
+        if silence.undone_by or _taken_since(silence, incident):
             _holds_as_before(tx, house, incident, now)
         elif incident.state is IncidentState.ACKNOWLEDGED:
             still = "it still fires" if fires is True else f"whether it fires {incident.source} does not say"
             _nobodys_again(tx, house, incident, f"the silence is over, and {still}", now)
+
+
+def _taken_since(silence: Silence, incident: Incident) -> bool:
+    """Whoever took it when the silence was over knows that it fires."""
+    return incident.acknowledged_at is not None and incident.acknowledged_at >= silence.ends_at
 
 
 def _over(tx: Transaction, house: House, incident: Incident, now: datetime) -> None:

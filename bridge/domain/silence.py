@@ -8,6 +8,8 @@ PATIENCE = timedelta(minutes=10)
 """How long a source is asked for a silence that it does not answer."""
 LOOK_AGAIN = timedelta(minutes=5)
 """A source that lists no alert may have lost it in a restart; Prometheus tells it again within so long."""
+ITS_INCIDENT = "(incident)"
+"""What undid a silence when its incident ended; no person of a config can be called so."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
 
 
@@ -26,7 +28,7 @@ class SilenceState(StrEnum):
 class Silence:
     """The newest silence of an incident. `reference` stands in its comment: by it we know our own again.
 
-    `next_at` is when the state's next step is due. `undone_by` ended it before its time; empty: its incident did.
+    `next_at` is when the state's next step is due. `undone_by` ended it before its time.
     `problem` is why the step did not work so far; `gone_since`, since when the source lists none of the alerts.
     """
 
@@ -60,7 +62,7 @@ class Silence:
             self, state=SilenceState.ACTIVE, source_id=source_id, next_at=self.ends_at, failures=0, problem=""
         )
 
-    def undo(self, by: str | None, now: datetime) -> "Silence":
+    def undo(self, by: str, now: datetime) -> "Silence":
         """It is not wanted any more; what is not known to exist is looked for as well."""
         return replace(self, state=SilenceState.UNWANTED, undone_by=by, next_at=now, failures=0, problem="")
 

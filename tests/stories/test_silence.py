@@ -361,6 +361,40 @@ async def test_taken_over_in_silence_it_is_asked_about_at_its_end(town: Town) ->
     assert town.texts() == {"aigerim": 2, "jonas": 0}
 
 
+async def test_whoever_took_what_fires_anew_is_not_asked_by_the_silence_of_its_last_time(town: Town) -> None:
+    await town.post("alertmanager", firing("db1"))
+    await town.press("Silence 1h", by=JONAS)
+    await town.advance(seconds=30)
+    town.am.away = True
+    await town.bridge.dispatcher.resolve(1, _asker(town, "jonas"))
+    await town.advance(minutes=1)
+    again = firing("db1", "db2")
+    again["alerts"][0]["startsAt"] = "2026-11-20T03:11:20Z"
+    await town.post("alertmanager", again)
+    await town.advance(seconds=30)
+    await town.bridge.dispatcher.acknowledge(1, _asker(town, "jonas"))
+    before = town.texts()
+    town.am.away = False
+    town.fires("db1", "db2")
+    await town.advance(minutes=10)
+    assert town.texts() == before and town.am.in_force == []
+    await town.advance(minutes=21)  # ack_for
+    assert town.texts()["jonas"] == before["jonas"] + 1
+
+
+async def test_taken_after_the_silence_it_is_not_asked_about_at_once(town: Town) -> None:
+    await town.post("alertmanager", firing("db1"))
+    await town.press("Silence 1h", by=JONAS)
+    await town.advance(hours=1, minutes=2)
+    assert "lists none of it" in town.incident_card
+    await town.bridge.dispatcher.acknowledge(1, _asker(town, "aigerim"))
+    town.fires("db1")  # Prometheus told it again
+    await town.advance(minutes=5)
+    assert town.texts() == {"aigerim": 1, "jonas": 0}
+    await town.advance(minutes=26)  # ack_for
+    assert town.texts()["aigerim"] == 2
+
+
 async def test_who_may_not_and_who_comes_late_change_nothing(town: Town) -> None:
     await town.post("alertmanager", firing("db1"))
     barred = await town.press("Silence 1h", by=DANA)

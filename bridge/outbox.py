@@ -120,7 +120,11 @@ class Outbox:
                     told |= duty.told_already(tx, [one for one, _ in others])
                     others = _each_once(ready, others, told)
                 ready = _digest(ready, row, [one for one, _ in others], company.incidents, house, now)
-            if ready.state is State.PLANNED and (closed := budget.opens_at(ready)):
+            if ready.state is State.PLANNED and ready.is_news and not budget.has_room_for_news(ready):
+                self._metrics.suppressed.labels("limit").inc()
+                reason = "the limit of this phone is kept for pages"
+                ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=reason)
+            elif ready.state is State.PLANNED and (closed := budget.opens_at(ready)):
                 self._metrics.suppressed.labels("limit").inc()
                 opens, held = closed
                 ready = replace(row, due_at=opens, held=held, reason="a limit is reached (limits in the config)")
@@ -751,6 +755,7 @@ class _Budget:
         self._people: dict[str, str] = {}  # who was sent something, by number
         lengths = {window.length for window in (*limits.per_person, *limits.total)}
         self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
+        self._news: Counter[str] = Counter()  # what this claim lets out
 
     def opens_at(self, row: Notification) -> tuple[datetime, Held] | None:
         """When the limits let this one out, and whose limit it is; None: now."""
@@ -768,9 +773,21 @@ class _Budget:
         opens = max((wait for wait in (phone, house) if wait), default=None)
         return (opens, Held.PHONE if phone else Held.HOUSE) if opens else None
 
+    def has_room_for_news(self, row: Notification) -> bool:
+        """Whether this one leaves now and leaves half of each window of its phone to pages."""
+        assert row.number is not None and row.segments is not None
+        number = row.number.e164
+        for window in self._limits.per_person:
+            news = self._tx.reserved_by_news(self._now - window.length).get(number, 0) + self._news[number]
+            if news + row.segments > window.segments // 2:
+                return False
+        return self.opens_at(row) is None
+
     def reserve(self, row: Notification) -> None:
         """This one goes out now."""
         assert row.number is not None and row.segments is not None
+        if row.is_news:
+            self._news[row.number.e164] += row.segments
         self._claimed.append(Spent(row.number.e164, self._now, row.segments))
         if row.person:
             self._people[row.number.e164] = row.person

@@ -711,6 +711,10 @@ class Transaction(Protocol):
         """What was `spent` after then, added up by number."""
         ...
 
+    def reserved_by_news(self, after: datetime) -> dict[str, int]:
+        """Of that, what told people that an incident is taken, or over."""
+        ...
+
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         """Whether a typed SMS from this chat has gone to this number before."""
         ...

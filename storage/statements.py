@@ -395,6 +395,7 @@ reserved: Select[Any] = (
     .where(notification.c.claimed_at > bindparam("after"), _reserved)
     .group_by(notification.c.number)
 )
+reserved_by_news: Select[Any] = reserved.where(notification.c.purpose != said(Purpose.PAGE))
 # Whether this number is new to this chat; pages do not count, nobody typed their number.
 was_sent_to: Select[Any] = (
     select(notification.c.id)

@@ -315,6 +315,9 @@ class SqlTransaction:
     def reserved(self, after: datetime) -> dict[str, int]:
         return {number.e164: segments for number, segments in self._db.rows(sql.reserved, after=after)}
 
+    def reserved_by_news(self, after: datetime) -> dict[str, int]:
+        return {number.e164: segments for number, segments in self._db.rows(sql.reserved_by_news, after=after)}
+
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         return self._db.row(sql.was_sent_to, number=number, chat=chat) is not None
 

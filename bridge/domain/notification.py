@@ -209,6 +209,11 @@ class Notification:
         return self.incident_id is not None and self.purpose is Purpose.PAGE
 
     @property
+    def is_news(self) -> bool:
+        """That somebody has an incident, or that it is over: good to know, and never at the cost of a page."""
+        return self.incident_id is not None and self.purpose is not Purpose.PAGE
+
+    @property
     def resends_itself(self) -> bool:
         """Not listed after all looks, it goes out once more; a typed SMS asks first."""
         about_us = self.asked_by == WATCH and self.priority is not Priority.TYPED

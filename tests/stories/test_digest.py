@@ -49,6 +49,28 @@ async def test_after_an_outage_one_sms_tells_of_all_that_still_fires(town: World
     assert len(town.phone("jonas").texts) == 3  # critical pages that did not wait leave singly
 
 
+async def test_that_it_is_over_is_told_on_half_of_a_phones_limit_and_never_instead_of_a_page(tmp_path: Path) -> None:
+    one = PLAIN.replace("aigerim, jonas", "aigerim").rstrip() + "\n    resolved_sms: true\n"
+    async with a_world(tmp_path, changes=[(PLAIN, one)]) as town:
+        for number in range(1, 6):
+            await town.post("alertmanager", _trouble(number))
+        await town.advance(minutes=6)
+        for number in range(1, 6):
+            await town.post("alertmanager", resolved(f"db{number}", name=f"Trouble{number}"))
+        await town.advance(seconds=30)
+        assert len([text for text in town.phone("aigerim").texts if text.startswith("OK ")]) == 2
+        ended = (await town.api("GET", "/incidents?all=true"))["items"]
+        lines = [(await town.api("GET", f"/incidents/{one['id']}"))["timeline"] for one in ended]
+        left_out = {"what": "cancelled: the limit of this phone is kept for pages", "who": "aigerim"}
+        assert [left_out.items() <= timeline[-1].items() for timeline in lines].count(True) == 3
+
+        before = len(town.phone("aigerim").texts)
+        for number in range(6, 9):
+            await town.post("alertmanager", _trouble(number))
+        await town.advance(seconds=30)
+        assert len(town.phone("aigerim").texts) == before + 3  # what is left of five in five minutes
+
+
 async def test_after_a_refused_key_one_sms_tells_of_what_was_never_tried(town: World) -> None:
     town.mobizon.answers(code=8, message="bad key")
     for number in range(1, 5):

@@ -157,7 +157,6 @@ def work_out(
     """What `read_calendar` answers, in this process and however long it takes."""
     # Imported here: only this process pays for them.
     import icalendar  # noqa: PLC0415
-    import recurring_ical_events  # noqa: PLC0415
 
     try:
         calendar = icalendar.Calendar.from_ical(content.decode("utf-8-sig"))
@@ -166,17 +165,15 @@ def work_out(
     problems = _unknown_zones(content.decode("utf-8-sig"), calendar, zone)
     for event in calendar.walk("VEVENT"):
         if event.errors or event.get("DTSTART") is None:
-            calendar.subcomponents.remove(event)
+            for part in calendar.walk():  # it may stand inside of another
+                part.subcomponents = [inner for inner in part.subcomponents if inner is not event]
             problems.append("an event in it cannot be read and is left out")
-    try:
-        found = recurring_ical_events.of(calendar).between(known_from - _DAY, known_until + _DAY)
-    except Exception as error:  # the library meets whatever somebody wrote; its complaints have no common kind
-        raise BadCalendar("a rule in it cannot be understood") from error
+    found, left_out = _occurrences(calendar, zone, known_from - _DAY, known_until + _DAY)
+    problems += [f"the event of {day} cannot be worked out and is left out" for day in left_out]
     if len(found) > _MOST_EVENTS:
         raise BadCalendar(f"more than {_MOST_EVENTS} events in the time we look at; this is no calendar of turns")
     turns: list[Turn] = []
-    for event in sorted(found, key=lambda event: _instant(event.start, zone)):
-        start, end = _instant(event.start, zone), _instant(event.end, zone)
+    for start, end, event in sorted(found, key=lambda occurrence: occurrence[0]):
         if end <= start or str(event.get("STATUS", "")).upper() == "CANCELLED":
             continue
         names = _named(str(event.get("SUMMARY", "")), people)
@@ -191,6 +188,41 @@ def work_out(
     told = list(dict.fromkeys(problems))
     more = [f"and {len(told) - _MOST_PROBLEMS} more"] if len(told) > _MOST_PROBLEMS else []
     return Reading(Booked.of(turns, known_from, known_until), (*told[:_MOST_PROBLEMS], *more))
+
+
+def _occurrences(
+    calendar: Any, zone: ZoneInfo, since: datetime, until: datetime
+) -> tuple[list[tuple[datetime, datetime, Any]], list[str]]:
+    """From when until when each event is, once for each time it comes; and the days of those that nobody can tell of.
+
+    One that ends in the year 9999, as programs write what has no end, must not take the others with it.
+    """
+    import recurring_ical_events  # noqa: PLC0415
+
+    def worked_out() -> list[tuple[datetime, datetime, Any]]:
+        found = recurring_ical_events.of(calendar).between(since, until)
+        return [(_instant(event.start, zone), _instant(event.end, zone), event) for event in found]
+
+    try:
+        return worked_out(), []
+    except Exception:  # noqa: S110 - the library meets whatever somebody wrote; its complaints have no common kind
+        pass
+    events: dict[Any, list[Any]] = {}
+    for event in calendar.walk("VEVENT"):
+        events.setdefault(str(event.get("UID") or id(event)), []).append(event)  # with what was moved of it
+    zones = calendar.walk("VTIMEZONE")
+    found: list[tuple[datetime, datetime, Any]] = []
+    left_out: list[str] = []
+    for same in events.values():
+        calendar.subcomponents = [*zones, *same]
+        try:
+            found += worked_out()
+        except Exception:  # the same
+            starts = same[0]["DTSTART"]
+            left_out.append(starts.dt.isoformat()[:10] if hasattr(starts, "dt") else "two days at once")
+    if len(left_out) == len(events):
+        raise BadCalendar("no event in it can be worked out")
+    return found, left_out
 
 
 def _instant(when: date, zone: ZoneInfo) -> datetime:

@@ -154,6 +154,31 @@ def test_what_was_taken_out_of_a_rule_is_a_gap() -> None:
             "an event in it cannot be read and is left out",
             [],
         ),
+        (
+            f"Jonas | {at('20261123')} | :99991231T235959Z",
+            "the event of 2026-11-23 cannot be worked out and is left out",
+            [],
+        ),
+        (
+            "Jonas | ;VALUE=DATE:20261123 | ;VALUE=DATE:99991231",
+            "the event of 2026-11-23 cannot be worked out and is left out",
+            [],
+        ),
+        (
+            "Jonas | :00010101T000000Z | :20271231T000000Z",
+            "the event of 0001-01-01 cannot be worked out and is left out",
+            [],
+        ),
+        (
+            f"Jonas | {ONE_DAY} | DTSTART{at('20261125')}",
+            "the event of two days at once cannot be worked out and is left out",
+            [],
+        ),
+        (
+            "Jonas | :20261123T090000Z\r\nBEGIN:VEVENT\r\nSUMMARY:no start\r\nEND:VEVENT | :20261124T090000Z",
+            "an event in it cannot be read and is left out",
+            ["jonas"],
+        ),
     ],
 )
 def test_what_cannot_be_taken_as_meant_is_told(event: str, problem: str, whose: list[str]) -> None:
@@ -161,6 +186,19 @@ def test_what_cannot_be_taken_as_meant_is_told(event: str, problem: str, whose: 
     reading = read(calendar(event, good))
     assert reading.problems == (problem,)
     assert [turn.person for turn in reading.booked.turns] == [*whose, "aigerim"]
+
+
+def test_what_was_moved_of_an_event_is_left_out_or_kept_with_it() -> None:
+    reading = read(
+        calendar(
+            f"Aigerim | {at('20261123')} | {at('20261130')} | UID:week | RRULE:FREQ=WEEKLY;COUNT=2",
+            f"Jonas | {at('20261130')} | {at('20261206')} | UID:week | RECURRENCE-ID{at('20261130')}",
+            f"Dana | {at('20261101')} | :99991231T235959Z | UID:ever",
+            f"Dana | {at('20261108')} | {at('20261109')} | UID:ever | RECURRENCE-ID{at('20261101')}",
+        )
+    )
+    assert [turn.person for turn in reading.booked.turns] == ["aigerim", "jonas"]
+    assert reading.problems == ("the event of 2026-11-01 cannot be worked out and is left out",)
 
 
 def test_many_problems_are_told_briefly() -> None:
@@ -191,6 +229,7 @@ async def test_a_process_of_its_own_says_the_same() -> None:
             calendar(f"Jonas | {at('20261123')} | {at('20261123', '0901')} | RRULE:FREQ=MINUTELY;COUNT=6000"),
             "more than 5000 events in the time we look at; this is no calendar of turns",
         ),
+        (calendar(f"Jonas | {at('20261123')} | :99991231T235959Z"), "no event in it can be worked out"),
     ],
 )
 def test_what_is_no_calendar_of_turns_is_refused(content: bytes, why: str) -> None:

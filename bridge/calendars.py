@@ -10,6 +10,7 @@ own with little time and memory. That costs half a second for each reading, a fe
 """
 
 import asyncio
+import contextlib
 import json
 import re
 import resource
@@ -138,7 +139,8 @@ def main() -> None:
     """One question on stdin, one answer on stdout."""
     question = json.loads(sys.stdin.buffer.readline())
     resource.setrlimit(resource.RLIMIT_CPU, (question["seconds"], question["seconds"]))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses it, and where less is allowed less is enough
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     known_from, known_until = (datetime.fromisoformat(question[key]) for key in ("from", "until"))
     answer: dict[str, Any]
     try:

@@ -1,5 +1,8 @@
 """Rotas from iCalendar: whose turn it is, through clock changes and swaps, and what a bad calendar cannot do."""
 
+import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -214,6 +217,18 @@ async def test_a_process_of_its_own_says_the_same() -> None:
     assert await read_calendar(content, PEOPLE, BERLIN, SINCE, UNTIL) == read(content)
     with pytest.raises(BadCalendar, match=r"^not iCalendar"):
         await read_calendar(b"<html>", PEOPLE, BERLIN, SINCE, UNTIL)
+
+
+async def test_where_the_system_refuses_the_memory_limit_it_says_the_same() -> None:
+    question = {"people": ["jonas"], "zone": BERLIN.key, "from": SINCE.isoformat(), "until": UNTIL.isoformat()}
+    content = calendar(f"Jonas | {ONE_DAY}")
+    worker = await asyncio.create_subprocess_exec(
+        *("sh", "-c", 'ulimit -v 450000 && exec "$0" -m bridge.calendars', sys.executable),  # it cannot be raised
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await worker.communicate(json.dumps(question | {"seconds": 20}).encode() + b"\n" + content)
+    assert worker.returncode == 0 and [turn[0] for turn in json.loads(said)["turns"]] == ["jonas"]
 
 
 # --- what a bad calendar cannot do ------------------------------------------------------------------------

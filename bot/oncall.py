@@ -129,9 +129,12 @@ def _moment(left: list[str], zone: ZoneInfo, after: datetime) -> datetime:
         raise Unclear(f"At what time? Try {word} 18:00") from None
     if day is not None:
         return _first(day, reading, zone, after)
-    today = after.astimezone(zone).date()
-    ahead = (today + timedelta(days=days) for days in range(8))
-    return next(at for day in ahead if day.weekday() == weekday for at in instants(day, reading, zone) if at > after)
+    try:
+        today = after.astimezone(zone).date()
+        ahead = [today + timedelta(days=days) for days in range(8)]
+        return next(at for d in ahead if d.weekday() == weekday for at in instants(d, reading, zone) if at > after)
+    except OverflowError:
+        raise Unclear("That is farther than calendars reach. Try 2d or fri 18:00 sun 18:00") from None
 
 
 def _first(day: date, reading: time, zone: ZoneInfo, after: datetime) -> datetime:

@@ -75,6 +75,8 @@ def test_days_are_counted_on_the_clock_and_hours_as_they_pass(now: str, words: s
         "٣h",
         "1_0:00",
         "9999-12-31T23:59 2d",
+        "9999-12-31 23:00 fri 18:00",
+        "9999-12-31T23:00 23:30",
     ],
 )
 def test_what_is_no_time_is_refused_in_words(words: str) -> None:
@@ -85,7 +87,19 @@ def test_what_is_no_time_is_refused_in_words(words: str) -> None:
 @given(
     words=st.lists(
         st.sampled_from(
-            ["mon", "friday", "18:00", "02:30", "2d", "8h", "1w", "until", "2027-03-28", "2026-10-25T02:30"]
+            [
+                "mon",
+                "friday",
+                "18:00",
+                "02:30",
+                "2d",
+                "8h",
+                "1w",
+                "until",
+                "2027-03-28",
+                "9999-12-31",
+                "2026-10-25T02:30",
+            ]
         )
         | st.text(max_size=12),
         max_size=5,

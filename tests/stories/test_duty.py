@@ -217,6 +217,7 @@ async def test_a_turn_is_given_for_a_weekend(town: World) -> None:
         ("/oncall take 60w", JONAS, "a year ahead at most"),
         ("/oncall take 999999h", JONAS, "is not a time"),
         ("/oncall take 9999-12-31 18:00 9w", JONAS, "longer than calendars reach"),
+        ("/oncall take 9999-12-31 23:00 fri 18:00", JONAS, "farther than calendars reach"),
         ("/oncall bob 2h", AIGERIM, '"bob" is nobody\'s name and no rota'),
     ],
 )

@@ -218,7 +218,10 @@ class Roster:
 
     def who(self, rota: str, now: datetime) -> str | None:
         """Who is paged for this rota now; None is a gap, and so is a rota that nobody knows."""
-        return self.turn(rota, now).person if rota in self.rotas else None
+        if rota not in self.rotas:
+            return None
+        piece, _ = self._piece(rota, now)  # not the whole turn: an hourly rota swapped for a year has thousands
+        return piece.person
 
     def everyone(self, now: datetime) -> tuple[str, ...]:
         """Everyone on call, over all rotas, each once."""

@@ -267,6 +267,27 @@ def test_the_last_one_made_counts_where_two_overlap() -> None:
     assert house(night, week).who("primary", utc("2026-11-26T23:00")) == D
 
 
+@dataclass
+class Counting:
+    """A timetable that counts how often it is asked."""
+
+    rota: Rota
+    known_until: datetime | None = None
+    asked: int = 0
+
+    def at(self, instant: datetime) -> Turn:
+        self.asked += 1
+        return self.rota.at(instant)
+
+
+def test_who_is_paged_is_asked_once_however_long_a_swap_is() -> None:
+    hourly = Counting(Rota((A, J), date(2026, 11, 23), unit=Unit.HOURS))
+    there = Roster({"primary": hourly}, EVERYBODY, (given_to(D, "2026-11-23T00:00", "2027-11-23T00:00"),))
+    now = utc("2027-05-23T12:00")
+    assert (there.who("primary", now), hourly.asked) == (D, 1)
+    assert there.turn("primary", now).person == D
+
+
 def test_taking_what_is_ones_own_already_only_makes_the_turn_longer() -> None:
     over = given_to(A, "2026-11-29T12:00", "2026-12-01T12:00")
     turn = house(over).turn("primary", utc("2026-11-24T12:00"))
@@ -346,6 +367,7 @@ SWAPS = st.lists(swaps(), max_size=6).map(tuple)
 def test_with_any_swaps_a_turn_is_the_same_from_its_start_to_its_end(made: tuple[Override, ...], now: datetime) -> None:
     there = house(*made)
     turn = there.turn("primary", now)
+    assert there.who("primary", now) == turn.person
     assert turn.start <= now < turn.end
     for inside in (turn.start, turn.start + (turn.end - turn.start) / 2, turn.end - timedelta.resolution):
         assert there.turn("primary", inside) == turn

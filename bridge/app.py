@@ -5,6 +5,7 @@ import gc
 import importlib
 import logging
 import secrets
+import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -382,6 +383,11 @@ def _caretaker(bridge: Bridge) -> Caretaker:
     def report(balance: Balance) -> None:
         bridge.metrics.balance.labels(balance.currency).set(float(balance.amount))
 
+    async def disk_left() -> float:
+        # In a thread: a sick disk takes its time.
+        disk = await asyncio.to_thread(shutil.disk_usage, bridge.config.value.storage.path)
+        return disk.free / disk.total
+
     return Caretaker(
         bridge.store,
         bridge.dispatcher,
@@ -392,6 +398,7 @@ def _caretaker(bridge: Bridge) -> Caretaker:
         heartbeat=beat,
         read_key=bridge.read_key,
         report_balance=report,
+        disk_left=disk_left,
     )
 
 

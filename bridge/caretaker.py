@@ -1,10 +1,11 @@
-"""Tick: once a minute the bridge looks after itself: its ticks, its key, its money, its heartbeat."""
+"""Tick: once a minute the bridge looks after itself: its ticks, its key, its money, its disk, its heartbeat."""
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from decimal import Decimal
 
+from bridge import watch
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.domain.house import House
@@ -17,12 +18,14 @@ LAST_ALIVE = "last_alive"
 """In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
 _MONEY_EVERY = 600.0  # seconds
 _CLOCK_OFF = timedelta(seconds=30)
+_DISK_LOW, _DISK_WELL = 0.05, 0.06  # of it is free; apart, or a file that comes and goes would ring each time
 
 
 class Caretaker:
     """`heartbeat` calls the address outside, but not while `stuck` names a tick that ends no run well any more.
 
-    `read_key` reads the key file again after Mobizon refused the key.
+    `read_key` reads the key file again after Mobizon refused the key. `disk_left` says how much of the disk that holds
+    the database is free, from 0 to 1.
     """
 
     name = "caretaker"
@@ -39,6 +42,7 @@ class Caretaker:
         heartbeat: Callable[[], Awaitable[None]],
         read_key: Callable[[], None],
         report_balance: Callable[[Balance], None],
+        disk_left: Callable[[], Awaitable[float]],
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -49,6 +53,7 @@ class Caretaker:
         self._heartbeat = heartbeat
         self._read_key = read_key
         self._report_balance = report_balance
+        self._disk_left = disk_left
         self._money_seen: float | None = None  # monotonic
 
     async def run(self) -> None:
@@ -62,6 +67,7 @@ class Caretaker:
             await self._end_idle_trouble()
         await self._look_at_money()
         await self._compare_clocks()
+        await self._look_at_disk()
         if not stuck:
             await self._heartbeat()
 
@@ -107,3 +113,13 @@ class Caretaker:
             await self._dispatcher.begin_trouble("clock", "", text)
         else:
             await self._dispatcher.end_trouble("clock")
+
+    async def _look_at_disk(self) -> None:
+        """Full, the database takes nothing more: no webhook, no acknowledgement."""
+        left, house, now = await self._disk_left(), self._house.value, self._clock.now()
+        known = await self._store.read(lambda tx: tx.open_trouble("disk", ""))
+        text = ""
+        if left < (_DISK_WELL if known else _DISK_LOW):
+            text = f"less than {int(left * 100) + 1} % of the disk that holds the database is free: make room"
+        if known or text:
+            await self._store.write(lambda tx: watch.keep(tx, house, "disk", text, now))

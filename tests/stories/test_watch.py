@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from bridge.caretaker import Caretaker
 from bridge.demo.mobizon import SimulatedMobizon
 from bridge.dispatcher import Dispatcher
 from bridge.metrics import Metrics
@@ -90,6 +91,36 @@ async def test_little_money_is_told_before_it_is_none(tmp_path: Path) -> None:
         await world.looks_after_itself()
         assert "1000.00 KZT left" in world.watch.last.text
         assert 'sms_bridge_balance{currency="KZT"} 1000.0' in await world.metrics()
+
+
+async def test_a_disk_that_fills_up_rings_once_while_there_is_room_to_say_so(world: World) -> None:
+    shares = iter((0.051, 0.049, 0.052, 0.012, 0.012, 0.06))
+
+    async def disk_left() -> float:
+        return next(shares)
+
+    async def heartbeat() -> None:
+        pass
+
+    bridge = world.bridge
+    caretaker = Caretaker(
+        *(bridge.store, bridge.dispatcher, bridge.gateway, bridge.clock, bridge.house),
+        stuck=bridge.stuck,
+        heartbeat=heartbeat,
+        read_key=bridge.read_key,
+        report_balance=lambda _: None,
+        disk_left=disk_left,
+    )
+    bridge.ticks[:] = [caretaker if tick.name == caretaker.name else tick for tick in bridge.ticks]
+    await world.looks_after_itself()
+    assert world.watch.cards == []
+    for free in (5, 6, 2, 2):
+        await world.looks_after_itself()
+        await world.advance(minutes=1)
+        assert f"less than {free} % of the disk that holds the database is free" in world.watch.last.text
+    await world.looks_after_itself()
+    await world.advance(seconds=10)
+    assert len(world.watch.cards) == 1 and "over" in world.watch.last.text
 
 
 async def test_a_dead_telegram_is_alarmed_by_sms(world: World) -> None:

@@ -361,3 +361,5 @@ LATER = {
         _LATER,
     ),
 }
+OTHER_NAMES = {"notify_resolved": "resolved_sms"}
+"""What keys are called elsewhere, or once were called, and what they are called here."""

@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 from bridge.config.document import ENVIRONMENT, Findings, Items, Table, Text, Value, Where, below, shown_path
 from bridge.config.scalars import Wrong, near
 from bridge.config.scalars import name as read_name
-from bridge.config.schema import LATER, Schema
+from bridge.config.schema import LATER, OTHER_NAMES, Schema
 from bridge.domain.secret import Secret
 
 T = TypeVar("T")
@@ -167,6 +167,8 @@ class Section:
     def _unknown(self, key: str) -> str:
         if key in LATER:
             return LATER[key]
+        if OTHER_NAMES.get(key) in self._schema["properties"]:
+            return f"is called {OTHER_NAMES[key]} here"
         return f"no such key; {near(key, self._schema['properties'])}"
 
     def _take(self, key: str) -> Value | None:

@@ -217,6 +217,12 @@ REFUSED = [
     ("topic: 7", "page: criticl", '7: chats.ops.page: no policy is called "criticl"; did you mean critical?'),
     (
         "  critical:\n",
+        "  critical:\n    notify_resolved: true\n",
+        "14: policies.critical.notify_resolved: is called resolved_sms here",
+    ),
+    ("server: {", "server: {notify_resolved: yes, ", f"2: server.notify_resolved: no such key; {KEYS_OF_SERVER}"),
+    (
+        "  critical:\n",
         "  critical:\n    repeat: 10\n",
         "14: policies.critical.repeat: out of range; write 0 to 9",
     ),

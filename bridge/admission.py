@@ -288,7 +288,7 @@ class _Hearing:
         """The plan, without the first SMS to whoever another incident of this webhook tells of all its alerts."""
         about = frozenset(alert.fingerprint for alert in alerts)
         kept: list[Notification] = []
-        told: list[str] = []
+        told: dict[int, list[str]] = {}
         for row in plan:
             teller = self._teller(row, about)
             if teller is None:
@@ -296,15 +296,15 @@ class _Hearing:
             else:
                 self._tell_for_both(teller, row)
                 self._book.spared.append((teller, row))
-                told.append(row.target)
+                told.setdefault(teller, []).append(row.target)
         self._told += [(row, about, incident.id) for row in kept if (row.round, row.step) == (1, 1)]
         self._book.plans[incident.id] = links.numbered(kept, self._book.numbers)
         if not kept:  # nobody of its own is ever called
             self._book.nobody[incident.id] = max((row.due_at + row.wait for row in plan), default=self._now)
-        if told:
-            what = f"{', '.join(sorted(told))} told by another incident of the same webhook"
+        for teller, targets in told.items():
+            what = f"{', '.join(sorted(targets))} told by #{teller}"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what))
-            self.told_elsewhere += len(told)
+            self.told_elsewhere += len(targets)
 
     def _teller(self, row: Notification, about: frozenset[str]) -> int | None:
         """The incident whose first SMS says all that this one would, no later."""

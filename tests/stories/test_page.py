@@ -131,6 +131,9 @@ async def test_with_continue_one_webhook_texts_a_person_once(tmp_path: Path) -> 
         await world.post("alertmanager", firing("db1"))
         assert [len(world.phone(name).texts) for name in ("aigerim", "jonas")] == [1, 1]
         assert "HostOutOfDiskSpace" in world.watch.last.text and "HostOutOfDiskSpace" in world.card.text
+        second, first_told = (await world.api("GET", "/incidents"))["items"]
+        timeline = (await world.api("GET", f"/incidents/{second['id']}"))["timeline"]
+        assert f"aigerim told by #{first_told['id']}" in [line["what"] for line in timeline]
 
 
 async def test_a_page_too_old_for_its_route_is_not_sent(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge import escalator, texts
+from bridge.domain import escalation
 from bridge.domain import storm as rules
 from bridge.domain.house import House
 from bridge.domain.incident import STORM, Incident, IncidentState
@@ -72,14 +73,32 @@ def _breaks_out(
         return None
     if storm is None:
         storm = _reopened(tx, house, news[0].route, found, now) or _opened(tx, news[0], found, now)
-    elif storm.state is IncidentState.ACKNOWLEDGED:
-        free(tx, storm, now)
-        storm = storm.trigger_again()
-        found.again[storm.id] = "it storms again"
+    else:
+        storm = _storms_again(tx, house, storm, found, now)
     taken_in = [rules.joined(one, storm) for one in before if one.state is IncidentState.TRIGGERED]
     tx.save_incidents(taken_in)
     tx.cancel_planned([one.id for one in taken_in if one.told_by_storm], f"part of storm #{storm.id}", now)
     tx.bump_cards(CardKind.INCIDENT, [one.id for one in taken_in], now)
+    return storm
+
+
+def _storms_again(tx: Transaction, house: House, storm: Incident, found: Gathered, now: datetime) -> Incident:
+    """A second wave of a storm that was calm: nobody took that, whoever took the first.
+
+    A climb that has still somebody to call goes on, and the chat rings: begun anew with each wave, it would never come
+    to its second rung.
+    """
+    why = "it storms again"
+    if storm.state is IncidentState.ACKNOWLEDGED:
+        free(tx, storm, now)
+        storm = storm.trigger_again()
+    elif escalation.in_flight(escalator.in_force(tx, storm)):
+        tx.add_timeline([TimelineEntry(storm.id, now, why)])
+        escalator.ring(tx, house, storm, now, why)
+        return storm
+    else:  # who had it once did not answer for it since: no reason to call them first
+        storm = replace(storm.trigger_again(), acknowledged_by=None, acknowledged_at=None, acknowledged_via="")
+    found.again[storm.id] = why
     return storm
 
 

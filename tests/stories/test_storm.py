@@ -209,6 +209,30 @@ async def test_a_second_wave_is_the_same_storm(town: World) -> None:
     assert sum(text.startswith("Back to you") for text in town.phone("jonas").texts) == 1
 
 
+async def test_a_second_wave_of_a_storm_that_nobody_took_climbs_anew(town: World) -> None:
+    await _breaks_out(town, 6)
+    await town.advance(minutes=50)
+    assert any("NOBODY HAS IT" in card.text for card in town.ops.cards)
+    before = {name: len(town.phone(name).texts) for name in ("aigerim", "jonas")}
+    await _breaks_out(town, 6, first=100)
+    await town.advance(minutes=21)
+    single, storm = town.phone("aigerim").texts[before["aigerim"] :]
+    assert single.startswith("Trouble1 db100") and storm.startswith("12 alerts")
+    (called,) = town.phone("jonas").texts[before["jonas"] :]
+    assert called.startswith("12 alerts")
+    assert len(await _storms(town)) == 1
+
+
+async def test_waves_do_not_keep_a_climb_from_its_second_rung(town: World) -> None:
+    await _breaks_out(town, 6)
+    for wave in range(1, 4):
+        await town.advance(minutes=6)
+        await _breaks_out(town, 6, first=100 * wave)
+    await town.advance(minutes=3)
+    assert [text[:9] for text in town.phone("jonas").texts] == ["24 alerts"]
+    assert any("it storms again" in card.text for card in town.ops.cards)
+
+
 async def test_who_says_that_a_storm_is_over_has_what_still_fires(town: World) -> None:
     await _breaks_out(town, 6)
     await town.advance(minutes=1)

@@ -49,6 +49,11 @@ def gather(tx: Transaction, house: House, opened: Iterable[Incident], now: datet
         storm = storms.get(route)
         if storm is None or not rules.takes_in(storm, house.storm, now):
             storm = _breaks_out(tx, house, house.storm, storm, news, found, now)
+        elif storm.policy is None and (policy := _policy_of(news)):
+            storm = replace(storm, policy=policy)
+            if storm.state is IncidentState.TRIGGERED:
+                storm = storm.trigger_again()
+                found.again[storm.id] = "its route pages somebody now"
         if storm is not None:
             found.grown[storm.id] = storm = replace(storm, last_seen=now)
             tx.save_incidents([storm])
@@ -71,10 +76,12 @@ def _breaks_out(
     before = tx.opened_alone(news[0].route, now - limits.within)
     if len(before) + len(news) < limits.alerts:
         return None
+    policy = _policy_of((*news, *before))
     if storm is None:
-        storm = _reopened(tx, house, news[0].route, found, now) or _opened(tx, news[0], found, now)
+        reopened = _reopened(tx, house, news[0].route, policy, found, now)
+        storm = reopened or _opened(tx, news[0], policy, found, now)
     else:
-        storm = _storms_again(tx, house, storm, found, now)
+        storm = _storms_again(tx, house, storm, policy, found, now)
     taken_in = [rules.joined(one, storm) for one in before if one.state is IncidentState.TRIGGERED]
     tx.save_incidents(taken_in)
     tx.cancel_planned([one.id for one in taken_in if one.told_by_storm], f"part of storm #{storm.id}", now)
@@ -82,27 +89,34 @@ def _breaks_out(
     return storm
 
 
-def _storms_again(tx: Transaction, house: House, storm: Incident, found: Gathered, now: datetime) -> Incident:
-    """A second wave of a storm that was calm: nobody took that, whoever took the first.
+def _policy_of(incidents: Iterable[Incident]) -> str | None:
+    """By what these page, the first that pages at all; None when nobody is called about any of them."""
+    return next((incident.policy for incident in incidents if incident.policy is not None), None)
+
+
+def _storms_again(
+    tx: Transaction, house: House, storm: Incident, policy: str | None, found: Gathered, now: datetime
+) -> Incident:
+    """A second wave of a storm that was calm: nobody took that, whoever took the first. It pages as the wave would.
 
     A climb that has still somebody to call goes on, and the chat rings: begun anew with each wave, it would never come
     to its second rung.
     """
     why = "it storms again"
-    if storm.state is IncidentState.ACKNOWLEDGED:
-        free(tx, storm, now)
-        storm = storm.trigger_again()
-    elif escalation.in_flight(escalator.in_force(tx, storm)):
+    nobodys = storm.state is IncidentState.TRIGGERED
+    storm = replace(storm, policy=policy or storm.policy)
+    if nobodys and escalation.in_flight(escalator.in_force(tx, storm)):
         tx.add_timeline([TimelineEntry(storm.id, now, why)])
         escalator.ring(tx, house, storm, now, why)
         return storm
-    else:  # who had it once did not answer for it since: no reason to call them first
-        storm = replace(storm.trigger_again(), acknowledged_by=None, acknowledged_at=None, acknowledged_via="")
+    if nobodys:  # who had it once did not answer for it since: no reason to call them first
+        storm = replace(storm, acknowledged_by=None, acknowledged_at=None, acknowledged_via="")
+    free(tx, storm, now)
     found.again[storm.id] = why
-    return storm
+    return storm.trigger_again()
 
 
-def _opened(tx: Transaction, like: Incident, found: Gathered, now: datetime) -> Incident:
+def _opened(tx: Transaction, like: Incident, policy: str | None, found: Gathered, now: datetime) -> Incident:
     storm = Incident(
         id=tx.numbers(1)[0],
         source=STORM,
@@ -110,7 +124,7 @@ def _opened(tx: Transaction, like: Incident, found: Gathered, now: datetime) -> 
         route=like.route,
         opened_at=now,
         started_at=now,
-        policy=like.policy,
+        policy=policy,
         chat=like.chat,
         critical=like.critical,
         last_seen=now,
@@ -122,14 +136,16 @@ def _opened(tx: Transaction, like: Incident, found: Gathered, now: datetime) -> 
     return storm
 
 
-def _reopened(tx: Transaction, house: House, route: str, found: Gathered, now: datetime) -> Incident | None:
+def _reopened(
+    tx: Transaction, house: House, route: str, policy: str | None, found: Gathered, now: datetime
+) -> Incident | None:
     """The storm of this route that ended so lately that this is the same one."""
     for ended in reversed(tx.ended_incidents([(STORM, route)], now - _WEEK)):
-        policy = escalator.policy_of(house, ended)
-        if policy is None or ended.ended_at is None or now - ended.ended_at > policy.reopen_within:
+        before = escalator.policy_of(house, ended)
+        if before is None or ended.ended_at is None or now - ended.ended_at > before.reopen_within:
             return None
         found.again[ended.id] = "it storms again"
-        return ended.reopen()
+        return replace(ended.reopen(), policy=policy or ended.policy)
     return None
 
 

@@ -233,6 +233,53 @@ async def test_waves_do_not_keep_a_climb_from_its_second_rung(town: World) -> No
     assert any("it storms again" in card.text for card in town.ops.cards)
 
 
+NIGHT = """time_intervals:
+  - {name: night, time_intervals: [{times: [{start_time: "%s", end_time: "%s"}]}]}
+watch: {chat"""
+
+
+def _with_a_night(begins: str, ends: str, of_the_route: str) -> list[tuple[str, str]]:
+    """The town again, with hours of UTC in which its route is another one."""
+    route = NORMAL.replace("chat: ops", f"chat: ops, {of_the_route}")
+    return [(ROUTE, route), (POLICIES, CLIMB), FEW, ("watch: {chat", NIGHT % (begins, ends))]
+
+
+async def test_what_joins_a_quiet_storm_by_day_pages_for_all_of_it(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=_with_a_night("03:00", "03:12", "mute_time_intervals: [night]")) as town:
+        await _breaks_out(town)
+        assert town.phone("aigerim").texts == []
+        town.clock.advance(121)  # its route pages now, and this comes before anything else
+        await town.post("alertmanager", _trouble(100))
+        await town.advance(minutes=21)
+        for name in ("aigerim", "jonas"):
+            (text,) = town.phone(name).texts
+            assert " alerts on " in text
+
+
+async def test_a_storm_over_the_edge_of_quiet_hours_pages(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=_with_a_night("03:11", "04:00", "mute_time_intervals: [night]")) as town:
+        await town.advance(seconds=50)
+        await _breaks_out(town, 3)
+        await town.advance(seconds=15)
+        await _breaks_out(town, 4, first=50)
+        await town.advance(minutes=75)
+        assert town.phone("aigerim").texts[-1].startswith("7 alerts")
+        assert [text[:8] for text in town.phone("jonas").texts] == ["7 alerts"]
+
+
+async def test_a_second_wave_pages_by_the_policy_of_its_own_hours(tmp_path: Path) -> None:
+    changes = _with_a_night("03:00", "03:40", "policy_at: {night: night}")
+    by_night = (POLICIES, CLIMB + "  night:\n    steps: [{notify: [dana]}]\n")
+    async with a_world(tmp_path, changes=[*changes[:1], by_night, *changes[2:]]) as town:
+        await _breaks_out(town)
+        await town.advance(minutes=40)
+        assert [len(town.phone(name).texts) for name in ("dana", "aigerim", "jonas")] == [2, 0, 0]
+        await _breaks_out(town, first=100)
+        await town.advance(minutes=21)
+        assert town.phone("aigerim").texts[-1].startswith("16 alerts")
+        assert [text[:9] for text in town.phone("jonas").texts] == ["16 alerts"]
+
+
 async def test_who_says_that_a_storm_is_over_has_what_still_fires(town: World) -> None:
     await _breaks_out(town, 6)
     await town.advance(minutes=1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bridge import answering, escalator
+from bridge import answering, escalator, storms
 from bridge.clock import Clock
 from bridge.domain.alert import AlertStatus
 from bridge.domain.house import House
@@ -52,6 +52,7 @@ def wish(for_: timedelta) -> answering.Answer:
             if isinstance(taken, Denied):
                 return taken
             incident = taken.incident
+        incident = storms.left(tx, house, incident, by, now)  # its end is asked for alone, and told of alone
         tx.drop_timer(escalator.ACK_OVER, str(incident.id))  # the end of the silence asks
         reference = secrets.token_hex(_REFERENCE_BYTES)
         tx.save_silence(Silence(incident.id, SilenceState.WANTED, by, now, now + for_, reference, now))
@@ -200,6 +201,8 @@ def _over(tx: Transaction, house: House, incident: Incident, now: datetime) -> N
         if record.incident_id == incident.id and record.is_firing
     )
     tx.save_incidents([replace(over, firing=0)])
+    if over.storm is not None:
+        storms.settle(tx, house, [over.storm], over.source, now)
     tx.cancel_planned([incident.id], "over before it was sent", now)
     for kind in (escalator.NOBODY, escalator.ACK_OVER):
         tx.drop_timer(kind, str(incident.id))

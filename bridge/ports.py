@@ -800,7 +800,7 @@ class Transaction(Protocol):
         """The clock was set: whatever waits by our own choice waits as long as before.
 
         Times that a person named, and what is over, stay; but what was claimed after `claimed_after` moves whole,
-        because the limits count it.
+        because the limits count it, and so does when an incident opened after it, because storms are told by that.
         """
         ...
 

@@ -622,9 +622,10 @@ move_waits: tuple[Update, ...] = (
     update(card).where(card_behind).values(_moved(card, "changed_at", "retry_at")),
     update(question).where(question.c.answer.is_(None)).values(_moved(question, "expires_at")),
     update(timer).values(_moved(timer, "due_at")),
+    # A storm is told by what opened lately, and by what joined since it grew or was taken: all of it moves as one.
     update(incident)
-    .where(incident.c.state == said(IncidentState.ACKNOWLEDGED))
-    .values(_moved(incident, "acknowledged_at")),
+    .where(or_(incident_open, incident.c.opened_at > bindparam("claimed_after", type_=Instant())))
+    .values(_moved(incident, "opened_at", "last_seen", "acknowledged_at")),
     update(trouble).where(trouble_open).values(_moved(trouble, "seen_at")),
     # When a silence ends is told to its source as an hour, and so stays one.
     update(silence)

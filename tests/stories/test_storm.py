@@ -325,6 +325,32 @@ async def test_a_restart_in_the_middle_of_a_storm_changes_nothing(town: World) -
     assert [len(town.phone(name).texts) for name in ("aigerim", "jonas")] == [2, 1]
 
 
+async def test_a_clock_set_back_does_not_make_a_calm_storm_grow(town: World) -> None:
+    await _breaks_out(town, 6)
+    await town.advance(minutes=1)
+    await town.press("Acknowledge", by=JONAS)
+    await town.post("alertmanager", _over(1))
+    town.clock.jump(-7200)
+    await town.advance(minutes=20)
+    before = [len(town.phone(name).texts) for name in ("aigerim", "jonas")]
+    await town.post("alertmanager", _trouble(77))
+    await town.advance(minutes=1)
+    assert [len(town.phone(name).texts) for name in ("aigerim", "jonas")] == [before[0] + 1, before[1]]
+    assert town.phone("aigerim").texts[-1].startswith("Trouble2 db77")
+    assert (await _storm(town))["state"] == "acknowledged"
+
+
+async def test_a_clock_set_back_makes_no_storm_of_slow_troubles(town: World) -> None:
+    for number in range(8):
+        await town.post("alertmanager", _trouble(number))
+        await town.advance(seconds=16)
+    await town.post("alertmanager", _over(1))
+    town.clock.jump(-3600)
+    await town.advance(minutes=5)
+    await town.post("alertmanager", _trouble(77))
+    assert await _storms(town) == []
+
+
 async def test_storms_may_be_switched_off(tmp_path: Path) -> None:
     off = [("watch: {chat", 'storm: "off"\nlimits: {per_person: {1h: 100}}\nwatch: {chat')]
     async with a_world(tmp_path, changes=[*TO_CLIMB, *off]) as world:

@@ -509,7 +509,7 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
             tx.set_timer(Timer(escalator.NOBODY, str(number), at))
             tx.wake("timers")
     single = [incident for incident in book.opened.values() if incident.storm is None]
-    tx.add_cards(_cards(house, [*single, *gathered.opened.values()], now))
+    tx.add_cards(_cards(house, single, now))
     storms.show(tx, house, gathered, now)
     ended = {incident.id: incident.source for incident in book.ended}
     if ended:

@@ -406,6 +406,11 @@ class Dispatcher:
         house, now = self._house.value, self._clock.now()
         await self._store.write(lambda tx: storms.calm(tx, house, storm_id, now))
 
+    async def dissolved_storm_asks(self, storm_id: int) -> None:
+        """Somebody ended this storm so long ago, and has had what fired in it since."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: storms.ask_again(tx, house, storm_id, now), heavy=True)
+
     # --- hints and troubles ----------------------------------------------------------------------------
 
     async def receive_updates(self, updates: Sequence[TelegramUpdate]) -> None:

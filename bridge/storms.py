@@ -16,10 +16,12 @@ from bridge.domain import storm as rules
 from bridge.domain.house import House
 from bridge.domain.incident import STORM, Incident, IncidentState
 from bridge.domain.storm import StormRules
-from bridge.ports import Card, CardKind, TimelineEntry, Timer, Transaction
+from bridge.ports import Card, CardKind, Place, TimelineEntry, Timer, Transaction
 
 CALM = "storm_calm"
 """The timer of a storm that takes in what opens; its subject is the storm. While it is set, the note is owed."""
+DISSOLVED = "storm_dissolved"
+"""The timer of a storm that a person ended, while what fires in it is theirs; its subject is the storm."""
 _TOKEN_BYTES = 8
 _WEEK = timedelta(days=7)  # no storm is called the same after so long, whatever its policy says
 
@@ -79,7 +81,7 @@ def _breaks_out(
     policy = _policy_of((*news, *before))
     if storm is None:
         reopened = _reopened(tx, house, news[0].route, policy, found, now)
-        storm = reopened or _opened(tx, news[0], policy, found, now)
+        storm = reopened or _opened(tx, house, news[0], policy, found, now)
     else:
         storm = _storms_again(tx, house, storm, policy, found, now)
     taken_in = [rules.joined(one, storm) for one in before if one.state is IncidentState.TRIGGERED]
@@ -116,7 +118,9 @@ def _storms_again(
     return storm.trigger_again()
 
 
-def _opened(tx: Transaction, like: Incident, policy: str | None, found: Gathered, now: datetime) -> Incident:
+def _opened(
+    tx: Transaction, house: House, like: Incident, policy: str | None, found: Gathered, now: datetime
+) -> Incident:
     storm = Incident(
         id=tx.numbers(1)[0],
         source=STORM,
@@ -128,9 +132,17 @@ def _opened(tx: Transaction, like: Incident, policy: str | None, found: Gathered
         chat=like.chat,
         critical=like.critical,
         last_seen=now,
+        acknowledged_by=like.acknowledged_by,  # of what was somebody's and is gathered once more
+        acknowledged_at=like.acknowledged_at,
+        acknowledged_via=like.acknowledged_via,
         token=secrets.token_hex(_TOKEN_BYTES),
     )
     tx.add_incidents([storm])
+    if chat := house.chats.get(storm.chat or ""):
+        on = house.route(storm.route)
+        loud = on is None or not on.silent
+        place = Place(chat.id, chat.topic)
+        tx.add_card(Card(0, CardKind.INCIDENT, storm.id, place, ring=loud, changed_at=now))
     tx.add_timeline([TimelineEntry(storm.id, now, "opened: so many incidents at once are a storm")])
     found.opened[storm.id] = storm
     return storm
@@ -145,6 +157,7 @@ def _reopened(
         if before is None or ended.ended_at is None or now - ended.ended_at > before.reopen_within:
             return None
         found.again[ended.id] = "it storms again"
+        tx.free_members(ended.id, ended.ended_at, now)  # whoever ended it took them; the storm asks for all of it
         return replace(ended.reopen(), policy=policy or ended.policy)
     return None
 
@@ -160,7 +173,7 @@ def show(tx: Transaction, house: House, found: Gathered, now: datetime) -> None:
             storm = describe(tx, storm)  # noqa: PLW2901
         tx.save_incidents([storm])
         if storm.id in found.opened:
-            escalator.begin(tx, house, storm, now)
+            escalator.begin(tx, house, storm, now, first=storm.acknowledged_by)
         elif why := found.again.get(storm.id):
             tx.drop_timer(escalator.ACK_OVER, str(storm.id))
             tx.cancel_planned([storm.id], why, now)
@@ -262,12 +275,31 @@ def left(tx: Transaction, house: House, incident: Incident, by: str, now: dateti
 def dissolve(tx: Transaction, house: House, storm: Incident, by: str, now: datetime) -> None:
     """A person says that the storm is over. What fires in it is theirs now: it is not over because they say so.
 
-    Their acknowledgement of each holds as long as one of the storm would have.
+    Their acknowledgement holds as long as one of the storm would have, and then asks once for all of it.
     """
     tx.take_members(replace(storm, acknowledged_by=by, acknowledged_at=now), storm.acknowledged_at, f"{by} has it", now)
-    policy = escalator.policy_of(house, storm)
-    for number in tx.members(storm.id):
-        if policy and policy.ack_for:
-            tx.set_timer(Timer(escalator.ACK_OVER, str(number), now + policy.ack_for))
     note(tx, house, replace(storm, state=IncidentState.ACKNOWLEDGED, acknowledged_by=by), now)
-    tx.empty_storm(storm.id)
+    policy = escalator.policy_of(house, storm)
+    if policy and policy.ack_for:
+        tx.set_timer(Timer(DISSOLVED, str(storm.id), now + policy.ack_for))
+    else:
+        tx.empty_storm(storm.id)
+
+
+def ask_again(tx: Transaction, house: House, storm_id: int, now: datetime) -> None:
+    """Who ended this storm took what fired in it, long ago: what still fires is gathered once more, or asks alone."""
+    storm = tx.incident(storm_id)
+    if storm is None or storm.is_open:
+        return
+    members = tx.incidents_by_id(tx.members(storm_id)).values()
+    still = [replace(member.trigger_again(), storm=None) for member in members]
+    found = gather(tx, house, still, now)
+    still = [found.members.get(member.id, member) for member in still]
+    tx.save_incidents(still)
+    show(tx, house, found, now)
+    for member in still:
+        if member.storm is None:
+            why = f"{house.spoken(member.acknowledged_by)} took it long ago, and it still fires"
+            tx.add_timeline([TimelineEntry(member.id, now, why)])
+            escalator.begin(tx, house, member, now, first=member.acknowledged_by)
+            escalator.ring(tx, house, member, now, why)

@@ -31,6 +31,7 @@ class Timers:
             escalator.NOBODY: lambda subject: dispatcher.nobody_has_it(int(subject)),
             escalator.ACK_OVER: lambda subject: dispatcher.acknowledgement_over(int(subject)),
             storms.CALM: lambda subject: dispatcher.storm_is_calm(int(subject)),
+            storms.DISSOLVED: lambda subject: dispatcher.dissolved_storm_asks(int(subject)),
             TROUBLE_OVER: lambda subject: dispatcher.end_trouble(*subject.split(":", 1)),
         }
 

@@ -299,6 +299,41 @@ async def test_who_says_that_a_storm_is_over_has_what_still_fires(town: World) -
     assert sum("Trouble" in text for text in town.phone("aigerim").texts[2:]) >= 1
 
 
+async def test_what_still_fires_of_a_storm_that_somebody_ended_asks_once_for_all(town: World) -> None:
+    await _breaks_out(town, 9)
+    await town.advance(minutes=1)
+    await town.press("Acknowledge", by=JONAS)
+    await town.advance(seconds=5)
+    await town.press("Resolve", by=JONAS)
+    taken = await town.bridge.store.read(lambda tx: tx.incidents(limit=1))
+    said = await town.bridge.dispatcher.acknowledge(taken[0].id, Asker("aigerim", Role.OPERATOR))
+    assert isinstance(said, Answered) and said.changed
+    await town.post("alertmanager", _over(1))
+    await town.advance(hours=1, minutes=58)
+    messages = len(town.ops.cards)
+    await town.advance(minutes=3)
+    assert [text.split(",")[0] for text in town.phone("jonas").texts] == ["Back to you: 7 alerts on 7 hosts"]
+    (rang,) = town.ops.cards[messages:]
+    assert "7 alerts on 7 hosts" in rang.text
+    await town.advance(minutes=20)
+    assert "7 alerts on 7 hosts" in town.phone("aigerim").texts[-1]
+
+
+async def test_a_storm_that_begins_again_soon_after_somebody_ended_it_asks_for_all_of_it(town: World) -> None:
+    await _breaks_out(town, 6)
+    await town.advance(minutes=1)
+    await town.press("Acknowledge", by=JONAS)
+    await town.advance(seconds=5)
+    await town.press("Resolve", by=JONAS)
+    await town.advance(minutes=5)
+    await _breaks_out(town, 6, first=100)
+    counts = await town.bridge.store.read(lambda tx: tx.incident_counts())
+    assert sorted(counts.values()) == [0, 13]
+    assert len(await _storms(town)) == 1
+    await town.advance(minutes=1)
+    assert town.phone("jonas").texts[-1].startswith("Back to you: 11 alerts")  # the sixth came after it
+
+
 async def test_whoever_takes_one_of_many_takes_it_out_of_the_storm(town: World) -> None:
     await _breaks_out(town, 6)
     await town.advance(minutes=1)

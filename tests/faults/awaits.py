@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +38,7 @@ from bridge.app import Bridge, build
 from bridge.config import load_config
 from bridge.demo.mobizon import Fault, SimulatedMobizon
 from bridge.demo.telegram import SimulatedMessage, SimulatedTelegram
+from bridge.domain.escalation import rung_of
 from bridge.domain.notification import Notification, State, lost_token
 from tests.fakes import START, FakeClock
 from tests.faults.kill import TRUSTS_ITS_DATABASE, Bug, with_bug
@@ -52,6 +53,7 @@ LIVING = "living"
 POINTS = "points"
 _MARK = re.compile(r"m\d{6}")
 Ts = TypeVarTuple("Ts")
+_END = 480  # seconds that a climb takes: its chat has rung twice by then, also when an SMS was lost and looked for
 _AT_MOST = 2  # cards of one thing: an answer of Telegram's that was lost leaves a second one
 
 Point = tuple[str, str, int]
@@ -192,6 +194,8 @@ class Life:
 
 def request(mark: str) -> tuple[str, dict[str, str], Any]:
     """Who sends this one, and how: path, headers and body."""
+    if mark == TAKES:
+        return "/api/v1/incidents/1/acknowledge", {"Authorization": "Bearer api-secret"}, None
     number = int(mark[1:])
     if number % 2:
         build_body = resolved if number >= RESOLVED else firing
@@ -206,6 +210,8 @@ def request(mark: str) -> tuple[str, dict[str, str], Any]:
 
 RESOLVED = 1000
 """m001001 says that m000001 is over."""
+TAKES = "takes"
+"""A script says that it has #1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +224,11 @@ class Flow:
     before: Sequence[Sequence[Any]] = ()  # steps of an earlier life, which ends well
     dies_in: str = ""  # or is killed, on its last way through this function
     presses: str = ""  # this button, between the two
+    and_presses: str = ""  # this one too, once the first has had its effect
     from_the_start: bool = False  # die while starting and stopping too
+    policy: str = ""  # the steps by which m000001 climbs, when it is not for both at once
+    refuses: str = ""  # whose phone takes no SMS
+    leaves: str = ""  # of a climb: what became of each rung, of the incident, and how often the chat rang
 
     def asked(self) -> set[str]:
         """The marks of what machines ask for; those that were not taken are asked again."""
@@ -231,6 +241,11 @@ class Flow:
             people = ("aigerim", "jonas") if int(mark[1:]) % 2 else ("aigerim",)
             owed |= {(PHONES[name], f"m{int(mark[1:]) % RESOLVED:06}") for name in people}
         return owed
+
+
+def _climb(first: str, second: str = "1m") -> str:
+    """Aigerim, who has so long to answer, then Jonas. Only news and answers count, not how long an SMS takes."""
+    return f'steps: [{{notify: [aigerim], wait: {first}, deliver_within: "off"}}, {{notify: [jonas], wait: {second}}}]'
 
 
 _LOOKS = (["pass", 31], ["pass", 95], ["pass", 185])
@@ -254,6 +269,71 @@ FLOWS = {
     ),
     "a start after a kill on the wire": Flow(
         [["look"]], before=[["ask", "m000001", "m000002"]], dies_in="_asked", from_the_start=True
+    ),
+    "the first is called": Flow(
+        [["ask", "m000001"], _ARRIVES],
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas delivered; triggered, rang 2 times",
+    ),
+    "nobody answers, the next is called": Flow(
+        [["pass", 61], _ARRIVES],
+        before=[["ask", "m000001"], _ARRIVES],
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas delivered; triggered, rang 2 times",
+    ),
+    "nobody has it, the chat rings": Flow(
+        [["pass", 61]],
+        before=[["ask", "m000001"], _ARRIVES, ["pass", 61], _ARRIVES],
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas delivered; triggered, rang 2 times",
+    ),
+    "it does not arrive, the next is called": Flow(
+        [["pass", 5]],
+        before=[["ask", "m000001"]],
+        policy=_climb("30m"),
+        refuses="aigerim",
+        leaves="aigerim undelivered, jonas delivered; triggered, rang 2 times",
+    ),
+    "somebody takes it": Flow(
+        [["look"], ["pass", 61]],
+        before=[["ask", "m000001"], _ARRIVES],
+        presses="Acknowledge",
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas cancelled; acknowledged, rang 0 times",
+    ),
+    "a script takes it": Flow(
+        [["ask", TAKES], ["pass", 61]],
+        before=[["ask", "m000001"], _ARRIVES],
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas cancelled; acknowledged, rang 0 times",
+    ),
+    "somebody takes it after the chat rang": Flow(
+        [["look"]],
+        before=[["ask", "m000001"], _ARRIVES, ["pass", 61], _ARRIVES, ["pass", 61]],
+        presses="Acknowledge",
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas delivered; acknowledged, rang 1 times",
+    ),
+    "over before the next is called": Flow(
+        [["ask", "m001001"], ["pass", 61]],
+        before=[["ask", "m000001"], _ARRIVES],
+        policy=_climb("1m"),
+        leaves="aigerim delivered, jonas cancelled; resolved, rang 0 times",
+    ),
+    "passed on": Flow(
+        [["look"], _ARRIVES],
+        before=[["ask", "m000001"], _ARRIVES],
+        presses="Pass on",
+        policy=_climb("30m"),
+        leaves="aigerim delivered, jonas delivered; triggered, rang 2 times",
+    ),
+    "handed back": Flow(
+        [["look"], _ARRIVES],
+        before=[["ask", "m000001"], _ARRIVES],
+        presses="Acknowledge",
+        and_presses="Hand back",
+        policy=_climb("30m"),
+        leaves="aigerim delivered, jonas cancelled, jonas delivered; triggered, rang 2 times",
     ),
 }
 
@@ -312,14 +392,38 @@ BUGS: Mapping[str, tuple[str, str, Bug]] = {
             "changed = self._not_sent(tx, row, Unreachable(reason), now)",
         ),
     ),
+    "the plan follows in a commit of its own": (
+        "it does not arrive, the next is called",
+        "jonas planned",
+        Bug(
+            "bridge/outbox.py",
+            "        await self._store.write(lambda tx: self._report(tx, house, asked, reports, set(missing), now))\n",
+            "        told = []\n"
+            "        self._tell = lambda tx, *rest: told.append(rest)\n"
+            "        await self._store.write(lambda tx: self._report(tx, house, asked, reports, set(missing), now))\n"
+            "        del self._tell\n"
+            "        await self._store.write(lambda tx: [self._tell(tx, *rest) for rest in told])\n",
+        ),
+    ),
+    "drops a timer before it rings": (
+        "nobody has it, the chat rings",
+        "rang 0 times",
+        Bug(
+            "bridge/timers.py",
+            "                rang = await self._rang(timer)\n",
+            "                await self._settle(timer, None)\n                rang = await self._rang(timer)\n",
+        ),
+    ),
 }
 
 
 class Town(World):
     """A world whose bridge may also live in another process."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, CONFIG)
+    def __init__(self, folder: Path, policy: str = "") -> None:
+        both = "steps: [{notify: [aigerim, jonas]}]"
+        assert both in CONFIG
+        super().__init__(folder, CONFIG.replace(both, policy or both))
         self.clock = self.shared_clock = SharedClock(folder.with_suffix(".clock"))
         self.mobizon = SimulatedMobizon(self.clock)
         self.telegram = SimulatedTelegram(clock=self.clock)
@@ -407,7 +511,9 @@ class Kills:
         self._number += 1
         folder = self._folder / f"town{self._number}"
         folder.mkdir()
-        town = Town(folder)
+        town = Town(folder, flow.policy)
+        if flow.refuses:
+            town.phone(flow.refuses).is_landline()
         await town.telegram.start()
         try:
             async with town.mobizon:
@@ -427,7 +533,7 @@ class Kills:
             folder.with_suffix(".clock").unlink()
 
     async def _what_was_before(self, town: Town, flow: Flow) -> None:
-        earlier = Flow(flow.before)
+        earlier = Flow(flow.before, policy=flow.policy, refuses=flow.refuses)
         if flow.dies_in:
             async with self._a_town(earlier) as other:
                 points = await self._lives_to_the_end(other, earlier)
@@ -437,6 +543,9 @@ class Kills:
             await self._lives_to_the_end(town, earlier)
         if flow.presses:
             town.telegram.press(flow.presses, AIGERIM, OPS)
+        if flow.and_presses:
+            await self._lives_to_the_end(town, replace(earlier, steps=[["look"]]))
+            town.telegram.press(flow.and_presses, AIGERIM, OPS)
 
     async def _lives_to_the_end(self, town: Town, flow: Flow) -> list[Point]:
         assert await self._life(town, flow, fatal=None) == 0
@@ -467,6 +576,12 @@ class Kills:
         await town.wakes()
         try:
             await town.settle()
+            if flow.policy:
+                await self._ask(town, untaken)
+                await town.advance(seconds=_END - town.shared_clock.seconds)
+                self.found.wrong += [f"{when}: {what}" for what in await _climbed_wrong(town, flow)]
+                self.found.sent += len(town.mobizon.sent)
+                return
             await self._ask(town, {mark for mark in untaken if int(mark[1:]) < RESOLVED})
             await town.advance(minutes=10)
             rows = await town.bridge.store.read(lambda tx: tx.find_notifications(limit=1000))
@@ -511,6 +626,36 @@ async def _wrong(town: Town, flow: Flow) -> list[str]:
     return wrong
 
 
+async def _climbed_wrong(town: Town, flow: Flow) -> list[str]:
+    """The climb of #1: each rung in its turn and once, and it ends as it ends in a life that nobody kills."""
+    incident = await town.bridge.store.read(lambda tx: tx.incident(1))
+    timeline = await town.bridge.store.read(lambda tx: tx.timeline(1))
+    rows = sorted(
+        await town.bridge.store.read(lambda tx: tx.notifications_of([1])), key=lambda row: (*rung_of(row), row.id)
+    )
+    rings = sum(entry.what == "nobody has it: the chat rings" for entry in timeline)
+    became = ", ".join(f"{row.target} {row.state}" for row in rows)
+    left, wrong = f"{became}; {incident and incident.state}, rang {rings} times", []
+    if left != flow.leaves:
+        wrong.append(f"it left {left}")
+
+    called = [row for row in rows if row.state is not State.CANCELLED]
+    ledger = {sms.reference: f"+{sms.to}" for sms in town.mobizon.sent}
+    if Counter(ledger.values()) != Counter(row.number.e164 for row in called if row.number):
+        wrong.append(f"was sent: {ledger}")
+    # What may have left calls the next at once; it is looked for, and sent after that if it had not.
+    in_turn = [row.reference for row in called if row.reference in ledger and not row.resent]
+    if in_turn != [reference for reference in ledger if reference in in_turn]:
+        wrong.append("the rungs were called in another order")
+
+    told = sum("NOBODY HAS IT" in card.revisions[0] for card in town.ops.cards)
+    if not rings <= told <= rings + 1:  # an answer of Telegram's that was lost
+        wrong.append(f"the chat rang {told} times")
+    if len(cards := _cards(town)) not in (1, _AT_MOST):
+        wrong.append(f"there are {len(cards)} cards")
+    return wrong
+
+
 def _cards(town: Town) -> list[SimulatedMessage]:
     """Without what rings beside them: by how it began, for later it may say that it is over."""
     rings = re.compile("^#|NOBODY HAS IT|may not have left|handed it back")
@@ -548,11 +693,11 @@ def ends(points: Sequence[Point]) -> list[Point]:
 async def everywhere(
     folder: Path, flows: Mapping[str, Flow], *, every: int = 1, all_times: bool = False, each_end: bool = False
 ) -> Findings:
-    """Kill at one place in so many of each flow."""
+    """Kill at one place in so many of each flow; flows that are alike are not all killed at the same ones."""
     async with a_killer(folder, each_end=each_end) as kills:
-        for name, flow in flows.items():
+        for number, (name, flow) in enumerate(flows.items()):
             points = await kills.points(name, flow)
-            await kills.at(name, flow, (points if all_times else ends(points))[::every])
+            await kills.at(name, flow, (points if all_times else ends(points))[5 * number % every :: every])
     return kills.found
 
 
@@ -564,6 +709,7 @@ async def planted(folder: Path, name: str) -> Findings:
         kills.trusting = TRUSTS_ITS_DATABASE in bug.also
         points = ends(await kills.points(flow_name, flow))
         random.Random(1).shuffle(points)
+        points.sort(key=lambda point: bug.file not in point[1])  # sooner or later it is found
         for point in points:
             if kills.found.wrong:
                 break

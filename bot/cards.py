@@ -188,6 +188,9 @@ def _incident(view: IncidentView) -> Rendered:
     if incident.asked_by:
         top.append(f"opened by {spoken(incident.asked_by)}")
     top += filter(None, (_counted(incident), clip(incident.note, _FACT_LENGTH)))
+    opens = view.hours.pages_at(view.now)
+    if opens > view.now and incident.policy and incident.state is IncidentState.TRIGGERED:
+        top.append(f"Its route calls nobody until {stamp(opens, view.zone, view.now)}.")
     top += silence_buttons.told(view, lambda at: stamp(at, view.zone, view.now))
     match incident.state:
         case IncidentState.TRIGGERED:
@@ -246,7 +249,8 @@ def _answers(view: IncidentView) -> tuple[Button, ...]:
     match incident.state:
         case IncidentState.TRIGGERED:
             verbs = [("Acknowledge", "a")]
-            if upcoming := next_rung(line.notification for line in _in_force(view)):
+            upcoming = next_rung(line.notification for line in _in_force(view))
+            if upcoming and view.hours.pages_at(view.now) <= view.now:
                 verbs.append(("Pass on", "p{}.{}".format(*upcoming)))
         case IncidentState.ACKNOWLEDGED:
             verbs = [("Resolve", "r"), ("Hand back", "h")]
@@ -438,7 +442,7 @@ def _who_rings(view: IncidentView, rows: Sequence[Notification]) -> list[str]:
         return ["  next  this chat rings again, until somebody takes it"]
     last = max(map(rung_of, rows))
     began = [row.submitted_at or row.lost_at or row.ended_at for row in rows if rung_of(row) == last]
-    at = min((at for at in began if at), default=view.now) + rows[-1].wait
+    at = view.hours.pages_at(min((at for at in began if at), default=view.now) + rows[-1].wait)
     return [f"  next  this chat rings{f' {stamp(at, view.zone, view.now)}' if at > view.now else ''}"]
 
 

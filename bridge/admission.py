@@ -26,7 +26,7 @@ from bridge.domain.incident import STALE_WITHIN, AlertRecord, Incident, Incident
 from bridge.domain.notification import Notification
 from bridge.domain.routing import Route, matching
 from bridge.metrics import Metrics
-from bridge.ports import Card, CardKind, Place, Receipt, ReceiptState, TimelineEntry, Timer, Transaction
+from bridge.ports import Card, CardKind, Place, Receipt, ReceiptState, TimelineEntry, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class _Hearing:
 
     def _open(self, route: Route, note: str, alerts: Sequence[Alert]) -> None:
         book, now = self._book, self._now
-        muted = route.hours.muted(now)
+        begins = route.hours.pages_at(now)
         incident = Incident(
             id=next(book.numbers),
             source=self._receipt.source,
@@ -261,12 +261,12 @@ class _Hearing:
             route=route.name,
             opened_at=now,
             started_at=min((alert.starts_at for alert in alerts if alert.starts_at > NO_START), default=self._at),
-            policy=None if muted else route.hours.policy(route.policy, now),
+            policy=route.hours.policy(route.policy, begins),
             chat=route.chat,
             critical=route.critical,
             truncated=self._report.truncated,
             test=self._report.test,
-            note=note or ("outside the hours of its route: nobody is paged" if muted and route.policy else ""),
+            note=note,
             source_url=alerts[0].source_url,
             runbook_url=alerts[0].runbook_url,
             last_seen=self._at,
@@ -278,11 +278,11 @@ class _Hearing:
         book.put(incident)
         self.touched[incident.id] = "opened"
         policy = self._house.policies.get(incident.policy or "")
-        begins = route.hours.pages_at(now)
-        if policy is not None and begins is not None:
+        if policy is not None:
             expires_at = max(self._at, begins) + route.ttl if route.ttl else None
             rotas = tuple(self._house.rotas)
-            self._plan(incident, alerts, escalation.plan(policy, incident, begins, rotas=rotas, expires_at=expires_at))
+            plan = escalation.plan(policy, incident, begins, rotas=rotas, expires_at=expires_at)
+            self._plan(incident, alerts, escalation.in_hours(plan, route, now))
 
     def _plan(self, incident: Incident, alerts: Sequence[Alert], plan: Sequence[Notification]) -> None:
         """The plan, without the first SMS to whoever another incident of this webhook tells of all its alerts."""
@@ -506,8 +506,7 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
         tx.wake("sender")
     for number, at in book.nobody.items():
         if not book.opened[number].told_by_storm:
-            tx.set_timer(Timer(escalator.NOBODY, str(number), at))
-            tx.wake("timers")
+            escalator.ring_at(tx, house, book.opened[number], at)
     single = [incident for incident in book.opened.values() if incident.storm is None]
     tx.add_cards(_cards(house, single, now))
     storms.show(tx, house, gathered, now)

@@ -110,12 +110,13 @@ def pass_on(
         return Denied(f"Nobody else is in the plan of #{incident.id}.")
     if shown is not None and upcoming > shown:
         return Denied(f"The next of #{incident.id} was called already.")
+    if house.pages_at(incident.route, now) > now:
+        return Denied(f"Route {incident.route} calls nobody at this hour; /page calls somebody all the same.")
     moves = escalation.hasten(rows, now)
     if not moves:
         return Denied(f"The next of #{incident.id} is being called.")
-    tx.save_notifications(moves)
+    escalator.move(tx, house, incident, moves, now)
     _note(tx, incident, " ".join(filter(None, ("passed on", via))), by, now)
-    tx.wake("sender")
     return Answered(incident)
 
 
@@ -145,7 +146,8 @@ def acknowledgement_over(tx: Transaction, house: House, incident_id: int, now: d
     if any(not silence.is_settled for silence in tx.silences_of([incident_id])):
         return  # the end of its silence asks
     due = incident.acknowledged_at + policy.ack_for if policy and policy.ack_for else now
-    if due > now:  # the config lets it last longer by now
+    due = house.pages_at(incident.route, max(due, now))
+    if due > now:  # the config lets it last longer by now, or its route pages nobody at this hour
         tx.set_timer(Timer(escalator.ACK_OVER, str(incident_id), due))
         return
     storms.free(tx, incident, now)

@@ -381,8 +381,8 @@ class Dispatcher:
 
     async def deadline(self, subject: str) -> None:
         """A rung's time to be on somebody's handset is over; `subject` is incident:round:step."""
-        now = self._clock.now()
-        await self._store.write(lambda tx: escalator.deadline(tx, subject, now, self._metrics))
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: escalator.deadline(tx, house, subject, now, self._metrics))
 
     async def nobody_has_it(self, incident_id: int) -> None:
         """The last rung's time to answer is over."""

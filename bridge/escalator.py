@@ -55,21 +55,40 @@ def begin(
     policy = policy_of(house, incident)
     if policy is None:
         if incident.policy is not None:  # the config has lost it
-            _soon(tx, incident, now)
+            ring_at(tx, house, incident, now)
         return
     first = first if first in house.people else None
     route = house.route(incident.route)
-    begins = (route.hours.pages_at(now) if route else now) or now
+    begins = house.pages_at(incident.route, now)
     not_to = duty.targets_of(tx, house, without, now) if without is not None else frozenset()
     expires_at = begins + route.ttl if route and route.ttl else None
     plan = escalation.plan(
         policy, incident, begins, rotas=tuple(house.rotas), expires_at=expires_at, first=first, without=not_to
     )
-    rows = links.numbered(plan, tx.numbers(len(plan)))
+    rows = links.numbered(escalation.in_hours(plan, route, now), tx.numbers(len(plan)))
     tx.add_notifications(rows)
     if not rows:
-        _soon(tx, incident, now)
+        ring_at(tx, house, incident, now)
     tx.wake("sender")
+
+
+def keep_hours(tx: Transaction, house: House, due: Iterable[Notification], now: datetime) -> set[int]:
+    """Which of these pages stay, for their route pages nobody now: their plans wait for its hours, as a whole.
+
+    A plan is written so that none of it is due then, but the gateway was away, the hours were changed, or a limit
+    opens in the night.
+    """
+    wanted = {row.incident_id for row in due if row.is_page and not _is_too_old(row, now)} - {None}
+    kept: set[int] = set()
+    for incident in tx.incidents_by_id({number for number in wanted if number is not None}).values():
+        opens = house.pages_at(incident.route, now)
+        if opens <= now or not _climbs(incident):
+            continue
+        rows = [row for row in in_force(tx, incident) if row.state is State.PLANNED and not _is_too_old(row, now)]
+        move(tx, house, incident, [(row, row) for row in rows], now)
+        tx.add_timeline([TimelineEntry(incident.id, now, "waits for the hours of its route")])
+        kept.update(row.id for row in rows)
+    return kept
 
 
 def follow(
@@ -87,10 +106,10 @@ def follow(
     incident = tx.incident(row.incident_id)
     if incident is None or not _climbs(incident) or row.round < incident.first_round:
         return
-    _apply(tx, incident, row, escalation.react(in_force(tx, incident), row, was, now), now, metrics)
+    _apply(tx, house, incident, row, escalation.react(in_force(tx, incident), row, was, now), now, metrics)
 
 
-def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> None:
+def deadline(tx: Transaction, house: House, subject: str, now: datetime, metrics: Metrics) -> None:
     """A rung's time to be on somebody's handset is over."""
     number, round_, step = (int(part) for part in subject.split(":"))
     incident = tx.incident(number)
@@ -99,7 +118,7 @@ def deadline(tx: Transaction, subject: str, now: datetime, metrics: Metrics) -> 
     rows = in_force(tx, incident)
     rung = next((row for row in rows if (row.round, row.step) == (round_, step)), None)
     if rung is not None:
-        _apply(tx, incident, rung, escalation.react(rows, rung, rung, now), now, metrics)
+        _apply(tx, house, incident, rung, escalation.react(rows, rung, rung, now), now, metrics)
 
 
 def nobody(tx: Transaction, house: House, incident_id: int, now: datetime) -> None:
@@ -109,7 +128,10 @@ def nobody(tx: Transaction, house: House, incident_id: int, now: datetime) -> No
         return
     if (policy := policy_of(house, incident)) and policy.is_chat_only:
         return
-    tx.set_timer(Timer(NOBODY, str(incident_id), escalation.ring_again(incident.rings, now)))
+    if house.pages_at(incident.route, now) > now:
+        ring_at(tx, house, incident, now)
+        return
+    ring_at(tx, house, incident, escalation.ring_again(incident.rings, now))
     incident = replace(incident, rings=incident.rings + 1)
     tx.save_incidents([incident])
     tx.add_timeline([TimelineEntry(incident_id, now, "nobody has it: the chat rings")])
@@ -196,13 +218,28 @@ def in_force(tx: Transaction, incident: Incident) -> list[Notification]:
     return [row for row in tx.notifications_of([incident.id]) if row.is_page and row.round >= incident.first_round]
 
 
-def _soon(tx: Transaction, incident: Incident, at: datetime) -> None:
-    tx.set_timer(Timer(NOBODY, str(incident.id), at))
+def ring_at(tx: Transaction, house: House, incident: Incident, at: datetime) -> None:
+    """If nobody has it by then, its chat rings; not while its route pages nobody."""
+    tx.set_timer(Timer(NOBODY, str(incident.id), house.pages_at(incident.route, at)))
     tx.wake("timers")
+
+
+def _is_too_old(row: Notification, now: datetime) -> bool:
+    return row.expires_at is not None and now >= row.expires_at
+
+
+def move(tx: Transaction, house: House, incident: Incident, moves: escalation.Moves, now: datetime) -> None:
+    """Rows of its plan get other hours, none of them in which its route pages nobody."""
+    was = {row.id: row for _, row in moves}
+    kept = escalation.in_hours([row for row, _ in moves], house.route(incident.route), now)
+    tx.save_notifications([(row, was[row.id]) for row in kept])
+    tx.bump_cards(CardKind.INCIDENT, [incident.id], now)
+    tx.wake("sender", "reporter")
 
 
 def _apply(
     tx: Transaction,
+    house: House,
     incident: Incident,
     row: Notification,
     reaction: escalation.Reaction,
@@ -212,15 +249,13 @@ def _apply(
     if reaction.deadline is not None:
         tx.set_timer(Timer(DEADLINE, f"{incident.id}:{row.round}:{row.step}", reaction.deadline))
     if reaction.moves:
-        tx.save_notifications(reaction.moves)
-        tx.bump_cards(CardKind.INCIDENT, [incident.id], now)
-        tx.wake("sender", "reporter")
+        move(tx, house, incident, reaction.moves, now)
     if reaction.moves and reaction.hastened:
         what = f"calling the next: {_WHY_NEXT[reaction.hastened]}"
         tx.add_timeline([TimelineEntry(incident.id, now, what)])
         metrics.escalations.labels(reaction.hastened).inc()
     if reaction.nobody_at is not None and not incident.rings:  # it rings already, at its own pace
-        _soon(tx, incident, reaction.nobody_at)
+        ring_at(tx, house, incident, reaction.nobody_at)
 
 
 def _call_them_yourselves(

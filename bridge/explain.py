@@ -52,7 +52,7 @@ class Hours:
 
     muted: bool = False
     held: bool = False
-    held_until: datetime | None = None  # None although it is held: no end in sight
+    until: datetime | None = None  # of both: when its pages leave
     other_policy: bool = False
     usual: str | None = None
 
@@ -259,10 +259,9 @@ class _Rehearsal:
         house, route = self._house, self._house.route(incident.route)
         hours = Hours()
         if route is not None:
-            muted, begins = route.hours.muted(self._now), route.hours.pages_at(self._now)
-            held = not muted and begins != self._now
-            other = not muted and route.policy != incident.policy
-            hours = Hours(muted, held, begins if held else None, other, route.policy)
+            begins, muted = route.hours.pages_at(self._now), route.hours.muted(self._now)
+            waits, other = begins > self._now, route.policy != incident.policy
+            hours = Hours(waits and muted, waits and not muted, begins if waits else None, other, route.policy)
         timers = tx.timers_due(self._clock.at + _LOOK_AHEAD, _MOST_ROWS)
         rings = {timer.subject: timer.due_at for timer in timers if timer.kind == escalator.NOBODY}
         return ExplainedIncident(

@@ -93,7 +93,9 @@ class Outbox:
     def _claim(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> list[Notification]:
         installation = tx.meta("installation") or ""
         budget = _Budget(tx, house.limits, now)
-        company = _Company(tx, rows, now, together=house.storm is not None)
+        stay = escalator.keep_hours(tx, house, rows, now)
+        rows = [row for row in rows if row.id not in stay]
+        company = _Company(tx, house, rows, now)
         paged = _Paged(tx, house, now)
         told = duty.told_already(tx, rows) if house.rotas else {}
         claimed: list[Notification] = []
@@ -670,11 +672,12 @@ class _Company:
     """Whom the rows of one claim may leave with. `gone` are those whose turn is over: they left, wait, or were taken
     along, and no other SMS of this claim may tell of them once more."""
 
-    def __init__(self, tx: Transaction, rows: Sequence[Notification], now: datetime, *, together: bool) -> None:
+    def __init__(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> None:
         self._tx = tx
+        self._house = house
         self._rows = rows
         self._now = now
-        self._together = together
+        self._together = house.storm is not None
         self._waited: list[Notification] | None = None
         self.gone: set[int] = set()
         self.incidents: dict[int, Incident] = {}
@@ -703,6 +706,7 @@ class _Company:
             for one, incident in found
             if incident is not None
             and not (incident.test or one.resent)
+            and self._house.pages_at(incident.route, self._now) <= self._now
             and (row.waited or not (mine.critical or incident.route != mine.route))
             and (one.waited or not incident.critical or self._now - one.due_at >= OPERATOR_WAIT)
             and one.id not in self.gone

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from bridge.domain.hours import RouteHours
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
@@ -249,7 +250,8 @@ class IncidentView:
     """All a card says about an incident. `zone` is how this chat reads clocks.
 
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
-    `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here.
+    `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `hours` are those
+    of its route.
     """
 
     incident: Incident
@@ -262,6 +264,7 @@ class IncidentView:
     silence: Silence | None = None
     silenced_by: str = ""
     may_silence: bool = False
+    hours: RouteHours = RouteHours()
 
 
 @dataclass(frozen=True, slots=True)

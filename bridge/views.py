@@ -4,6 +4,7 @@ from datetime import datetime
 
 from bridge import duty, storms
 from bridge.domain.escalation import CHAT
+from bridge.domain.hours import RouteHours
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.ports import (
@@ -67,7 +68,9 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
     lines = tuple(map(RecipientLine, duty.names(tx, house, rows, now), rows))
     policy = house.policies.get(incident.policy or "")
     lasts = policy.ack_for if policy else None
-    asks_again_at = incident.acknowledged_at + lasts if incident.acknowledged_at and lasts else None
+    asks_again_at = None
+    if incident.acknowledged_at and lasts:
+        asks_again_at = house.pages_at(incident.route, incident.acknowledged_at + lasts)
     silence = tx.silence(incident.id)
     return IncidentView(
         incident,
@@ -80,6 +83,7 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
         silence=silence,
         silenced_by=house.spoken(silence.asked_by) if silence else "",
         may_silence=may_silence(house, incident),
+        hours=route.hours if route else RouteHours(),
     )
 
 

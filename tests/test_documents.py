@@ -92,7 +92,7 @@ CALLS: dict[str, list[tuple[str, dict[str, str], str]]] = {
         (NOON, {"severity": "warning"}, "0 aigerim, 5 jonas"),
         (MIDNIGHT, {"severity": "warning"}, "420 aigerim, 425 jonas"),
         (NOON, {"severity": "info", "job": "office"}, "0 aigerim, 5 jonas"),
-        (SATURDAY, {"severity": "info", "job": "office"}, ""),
+        (SATURDAY, {"severity": "info", "job": "office"}, "2700 aigerim, 2705 jonas"),
     ],
     "two teams": [
         (NOON, {"team": "db"}, "0 aigerim, 5 jonas"),

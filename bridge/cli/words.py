@@ -240,9 +240,9 @@ def _hours_in_force(opened: "ExplainedIncident", now: datetime) -> Iterator[str]
     hours = opened.hours
     if opened.incident.note:
         yield opened.incident.note
-    if hours.held:
-        until = f"until {_hour(hours.held_until, opened.zone, now)}" if hours.held_until else "and no end is in sight"
-        yield f"held by the hours of its route {until}"
+    if hours.until:
+        what = "muted" if hours.muted else "held"
+        yield f"{what} by the hours of its route until {_hour(hours.until, opened.zone, now)}"
     if hours.other_policy:
         yield f"by the hours of its route; at other hours {f'policy {hours.usual}' if hours.usual else 'no policy'}"
 
@@ -309,7 +309,7 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
                 "hours": {
                     "muted": opened.hours.muted,
                     "held": opened.hours.held,
-                    "held_until": _iso(opened.hours.held_until, opened.zone),
+                    "until": _iso(opened.hours.until, opened.zone),
                     "other_policy": opened.hours.other_policy,
                     "usual_policy": opened.hours.usual,
                 },

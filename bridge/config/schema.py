@@ -252,8 +252,10 @@ _ROUTE = _keys(
         "continue": _flag("Goes on to the routes below after a match."),
         "silent": _flag("Cards that do not buzz."),
         "ttl": _duration("A page that could not leave for so long is dropped."),
-        "mute_time_intervals": _words("Inside any of these time_intervals it pages nobody; the card is shown."),
-        "active_time_intervals": _words("Outside all of these it pages nobody."),
+        "mute_time_intervals": _words(
+            "Inside any of these it pages nobody; what still fires at the end is paged then."
+        ),
+        "active_time_intervals": _words("Outside all of these it pages nobody, until one begins."),
         "hold_time_intervals": _words("Inside any of these a page waits for its end."),
         "policy_at": {
             "description": "Another policy inside an interval; the first that is now counts.",

@@ -7,9 +7,11 @@ one pulls them near, an answer tears them up.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Held, Notification, Priority, State
+from bridge.domain.routing import Route
 
 CHAT = "chat"
 """The target that is the incident's chat: it costs nothing."""
@@ -128,17 +130,44 @@ def plan(
     return [row for row in rows if rung_of(row) == rung_of(rows[0])] if incident.test else rows
 
 
+def in_hours(rows: Iterable[Notification], route: Route | None, now: datetime) -> list[Notification]:
+    """These rows of one plan, none due while its route pages nobody: such a rung waits for its hours.
+
+    Those behind it are called no sooner after it than they would have been. What waited is not too old: its ttl
+    counts from then on.
+    """
+    kept: list[Notification] = []
+    earliest, opened = now, None
+    for _, each in groupby(sorted(rows, key=rung_of), key=rung_of):
+        rung = list(each)
+        first = min(row.due_at for row in rung)
+        due = max(first, earliest)
+        opens = route.hours.pages_at(due) if route else due
+        opened = opens if opens > due else opened
+        if opened is None or route is None:
+            kept += rung
+            continue
+        expires_at = opened + route.ttl if route.ttl else None
+        kept += [replace(row, due_at=row.due_at + (opens - first), expires_at=expires_at) for row in rung]
+        earliest = opens + rung[0].wait
+    return kept
+
+
 # --- what a change of one row does to the rows behind it ----------------------------------------------------
+
+
+Moves = Sequence[tuple[Notification, Notification]]
+"""Rows as they become, each with how it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """What follows: rows that move (as they become, as they were), and what is to be looked at when.
+    """What follows: rows that move, and what is to be looked at when.
 
     `hastened` says why the next rung is called at once. `nobody_at`: if nobody has it by then, the chat rings.
     """
 
-    moves: tuple[tuple[Notification, Notification], ...] = ()
+    moves: Moves = ()
     hastened: str = ""
     deadline: datetime | None = None
     nobody_at: datetime | None = None
@@ -187,7 +216,7 @@ def react(rows: Sequence[Notification], row: Notification, was: Notification, no
     return Reaction(_moved(ahead, late), deadline=deadline)
 
 
-def hasten(rows: Sequence[Notification], now: datetime) -> tuple[tuple[Notification, Notification], ...]:
+def hasten(rows: Sequence[Notification], now: datetime) -> Moves:
     """The next rung is now, by somebody's wish; nothing where none is ahead, or it is being called already."""
     ahead = [row for row in rows if row.state is State.PLANNED and not (row.resent or _is_held(row))]
     return _moved(ahead, min(now - _next_due(ahead), timedelta(0))) if ahead else ()
@@ -272,7 +301,7 @@ def _next_due(ahead: Sequence[Notification]) -> datetime:
     return min(row.due_at for row in ahead)
 
 
-def _moved(ahead: Sequence[Notification], by: timedelta) -> tuple[tuple[Notification, Notification], ...]:
+def _moved(ahead: Sequence[Notification], by: timedelta) -> Moves:
     if not by:
         return ()
     return tuple((replace(row, due_at=row.due_at + by), row) for row in ahead)

@@ -93,7 +93,7 @@ def next_change(intervals: Sequence[TimeInterval], instant: datetime) -> datetim
         return any(entry.contains(when) for entry in entries)
 
     before = inside(instant)
-    day = instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = _midnight(instant)
     for _ in range(_FARTHEST):
         if not _same_all_day(entries, day.date(), before):
             for edge in _edges(entries, day):
@@ -101,6 +101,10 @@ def next_change(intervals: Sequence[TimeInterval], instant: datetime) -> datetim
                     return edge
         day += _DAY
     return None
+
+
+def _midnight(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _same_all_day(entries: Sequence[Hours], day: date, inside: bool) -> bool:
@@ -248,8 +252,9 @@ class RouteHours:
     """When a route pages, and by which policy.
 
     `mute` and `active` mean what Alertmanager's `mute_time_intervals` and `active_time_intervals` do: muted inside
-    any of the first, or outside all of the second if there are any. Muted, the card is shown and nobody is paged.
-    In `hold` a page waits for the end of the interval. `policies` are tried in order; the first that is now counts.
+    any of the first, or outside all of the second if there are any. What is muted, and what falls into `hold`, is
+    not lost: it waits for the first moment in which neither is so, and leaves then if it still fires.
+    `policies` are tried in order; the first that is now counts.
     """
 
     mute: tuple[TimeInterval, ...] = ()
@@ -260,12 +265,36 @@ class RouteHours:
     def muted(self, now: datetime) -> bool:
         return _any(self.mute, now) or (bool(self.active) and not _any(self.active, now))
 
-    def pages_at(self, now: datetime) -> datetime | None:
-        """When a page may leave: now, or when the last interval that holds it is over. None: no end in sight."""
-        return next_change(self.hold, now) if _any(self.hold, now) else now
+    def pages(self, now: datetime) -> bool:
+        """Whether a page may leave now."""
+        return not (self.muted(now) or _any(self.hold, now))
+
+    def opens_at(self, now: datetime) -> datetime | None:
+        """When a page may leave: now, or the first moment after; None: no such moment is in sight."""
+        if self.pages(now):
+            return now
+        entries = [entry for interval in (*self.mute, *self.active, *self.hold) for entry in interval.entries]
+        day = _midnight(now)
+        for _ in range(_FARTHEST):
+            for edge in _edges(entries, day):
+                if edge > now and self.pages(edge):
+                    return edge
+            day += _DAY
+        return None
+
+    def pages_at(self, now: datetime) -> datetime:
+        """As `opens_at`; with no end in sight it is now, for a page too many is better than one too few."""
+        return self.opens_at(now) or now
+
+    def open_at(self, instant: datetime) -> bool:
+        """Whether it is the very moment at which this route begins to page."""
+        return self.pages(instant) and not self.pages(instant - _MOMENT)
 
     def policy(self, usual: str | None, now: datetime) -> str | None:
         return next((policy for interval, policy in self.policies if interval.contains(now)), usual)
+
+
+_MOMENT = timedelta(microseconds=1)
 
 
 def _any(intervals: Sequence[TimeInterval], now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
@@ -151,6 +151,11 @@ class House:
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
+
+    def pages_at(self, route: str, due: datetime) -> datetime:
+        """When what is due then may leave: the hours of its route decide over every page, ring and question."""
+        there = self.route(route)
+        return there.hours.pages_at(due) if there else due
 
     def zone_of(self, chat: str | None) -> ZoneInfo:
         """The time zone a chat reads its clocks in."""

@@ -379,7 +379,41 @@ def test_a_held_page_leaves_when_the_last_that_holds_it_is_over() -> None:
     assert there.pages_at(MONDAY) == MONDAY
     assert there.pages_at(MONDAY_NIGHT) == utc("2026-11-24T06:00")
     assert there.pages_at(SATURDAY) == utc("2026-11-30T06:00")  # the weekend ends inside a night
-    assert RouteHours(hold=(interval(Hours()),)).pages_at(MONDAY) is None
+
+
+def test_a_page_waits_for_the_first_moment_that_is_neither_held_nor_muted() -> None:
+    days = interval(Hours(times=((6 * 60, 20 * 60),)))
+    evening = interval(Hours(times=((20 * 60, 22 * 60),)))
+    there = RouteHours(mute=(WEEKEND,), active=(days, evening), hold=(NIGHTS,))
+    assert there.pages_at(MONDAY) == MONDAY
+    assert there.pages_at(SATURDAY) == utc("2026-11-30T06:00")  # the weekend ends inside a night
+    held_then_muted = RouteHours(mute=(days,), hold=(NIGHTS,))
+    assert held_then_muted.pages_at(MONDAY_NIGHT) == utc("2026-11-24T20:00")
+
+
+def test_with_no_end_in_sight_a_page_leaves_now() -> None:
+    always, never = interval(Hours()), interval(Hours(months=((2, 2),), days_of_month=((30, 30),)))
+    for there in (
+        RouteHours(hold=(always,)),
+        RouteHours(active=(never,)),
+        RouteHours(mute=(NIGHTS,), active=(NIGHTS,)),
+        RouteHours(mute=(interval(Hours(years=((2026, 2099),))),)),
+    ):
+        assert there.opens_at(MONDAY) is None
+        assert there.pages_at(MONDAY) == MONDAY
+
+
+@pytest.mark.parametrize(
+    ("local", "opens"),
+    [
+        ("2026-03-28T12:00", "2026-03-29T01:00"),  # 02:30 is skipped: the hold ends as the clock jumps
+        ("2026-10-24T12:00", "2026-10-25T00:30"),  # 02:30 comes twice: the hold ends at the first
+    ],
+)
+def test_a_hold_ends_by_the_wall_where_the_clock_changes(local: str, opens: str) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    held = interval(Hours(times=((0, 150),), zone=berlin), Hours(times=((8 * 60, 24 * 60),), zone=berlin))
+    assert RouteHours(hold=(held,)).pages_at(utc(local)) == utc(opens)
 
 
 def test_the_first_policy_that_is_now_counts() -> None:

@@ -175,16 +175,26 @@ def policies(text: str) -> tuple[str, str]:
     return before, f"{text}  one:\n    steps: [{{notify: [aigerim]}}]\n"
 
 
-async def test_what_is_foretold_is_what_comes(tmp_path: Path) -> None:
+QUIET = """time_intervals:
+  - name: quiet
+    time_intervals: [{times: [{start_time: "08:12", end_time: "09:00"}], location: Asia/Almaty}]
+  - name: later
+    time_intervals: [{times: [{start_time: "09:20", end_time: "12:00"}], location: Asia/Almaty}]
+"""
+
+
+@pytest.mark.parametrize("hours", ["", "mute_time_intervals: [quiet, later], "])
+async def test_what_is_foretold_is_what_comes(tmp_path: Path, hours: str) -> None:
     """Every rung of every round, the ring of the chat among them, and the ring at the end, in the real bridge."""
-    climb = (policies("")[0], policies(CLIMB)[1])
-    config = load_config(a_config(tmp_path, changed(LOCAL, climb)))
+    climb = (policies("")[0], (QUIET if hours else "") + policies(CLIMB)[1])
+    route = ("policy: critical,", f"policy: critical, {hours}")
+    config = load_config(a_config(tmp_path, changed(LOCAL, climb, route)))
     (foretold,) = (await explained(config, firing("db1"))).incidents
     assert foretold.nobody_at is not None
     last = foretold.nobody_at - START - timedelta(seconds=30)
 
     (tmp_path / "town").mkdir()
-    async with a_world(tmp_path / "town", changes=[climb]) as world:
+    async with a_world(tmp_path / "town", changes=[climb, route]) as world:
         await world.post("alertmanager", firing("db1"))
         await world.advance(seconds=last.total_seconds())
         before = len(world.ops.cards)
@@ -257,7 +267,7 @@ NIGHT = """time_intervals:
     [
         ("policy_at: {night: one}", ["0 aigerim"], "by the hours of its route; at other hours policy critical"),
         ("hold_time_intervals: [night]", ["50 aigerim", "50 jonas"], "held by the hours of its route until 09:00:00"),
-        ("mute_time_intervals: [night]", [], "outside the hours of its route: nobody is paged"),
+        ("mute_time_intervals: [night]", ["50 aigerim", "50 jonas"], "muted by the hours of its route until 09:00:00"),
         ("active_time_intervals: [night]", ["0 aigerim", "0 jonas"], ""),
     ],
 )

@@ -1,0 +1,242 @@
+"""A route that pages nobody at this hour keeps its pages until it does: none is lost, and none leaves meanwhile.
+
+It is Friday, 08:10 in Almaty, when the town wakes; all hours here are read there.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.world import AIGERIM, CONFIG, World, a_world, alert, firing, group, resolved
+
+POLICIES = """policies:
+  critical:
+    steps:
+      - {notify: [aigerim], wait: 5m}
+      - {notify: [jonas], wait: 10m}
+    ack_for: 2h
+  other:
+    steps: [{notify: [dana]}]
+"""
+PLAIN = CONFIG[CONFIG.index("policies:\n") : CONFIG.index("sources:\n")]
+ROUTE = "policy: critical, chat: ops"
+
+
+def _town(folder: Path, route: str, **intervals: str) -> AbstractAsyncContextManager[World]:
+    """A town whose critical route has these keys, by intervals of a day such as "08:00-09:00"."""
+    named = "".join(
+        f"  - {{name: {name}, time_intervals: [{{location: Asia/Almaty, times: "
+        f"[{{start_time: '{hours[:5]}', end_time: '{hours[6:]}'}}]}}]}}\n"
+        for name, hours in intervals.items()
+    )
+    changes = [(PLAIN, f"time_intervals:\n{named}{POLICIES}"), (ROUTE, f"{ROUTE}, {route}")]
+    return a_world(folder, changes=changes)
+
+
+def _texts(world: World) -> dict[str, int]:
+    return {name: len(world.phone(name).texts) for name in ("aigerim", "jonas", "dana")}
+
+
+def _called(world: World, **times: int) -> bool:
+    return _texts(world) == {"aigerim": 0, "jonas": 0, "dana": 0} | times
+
+
+async def _restarts(world: World) -> None:
+    await world.sleeps()
+    await world.wakes()
+
+
+QUIET = {
+    "mute": "mute_time_intervals: [quiet]",
+    "hold": "hold_time_intervals: [quiet]",
+    "active": "active_time_intervals: [loud]",
+}
+
+
+@asynccontextmanager
+async def _until_nine(folder: Path, key: str) -> AsyncIterator[World]:
+    hours = {"loud": "09:00-24:00"} if key == "active" else {"quiet": "08:00-09:00"}
+    async with _town(folder, QUIET[key], **hours) as world:
+        yield world
+
+
+# --- what opens while nobody is to be called ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "restarts"])
+@pytest.mark.parametrize("key", QUIET)
+async def test_what_still_fires_when_the_mute_ends_is_paged_then(tmp_path: Path, key: str, restarts: bool) -> None:
+    async with _until_nine(tmp_path, key) as town:
+        await town.post("alertmanager", firing("db1"))
+        assert "calls nobody until 09:00" in town.card.text and "next  Aigerim 09:00" in town.card.text
+        await town.advance(minutes=49)
+        if restarts:
+            await _restarts(town)
+        await town.advance(seconds=59)
+        assert _called(town)
+        await town.advance(seconds=2)
+        assert _called(town, aigerim=1)
+        await town.advance(seconds=20)
+        assert "calls nobody" not in town.card.text and "Acknowledge" in town.card.buttons
+        await town.advance(minutes=5)
+        assert _called(town, aigerim=1, jonas=1)
+        await town.advance(minutes=10)
+        assert "NOBODY HAS IT" in town.card.text
+
+
+async def test_what_is_over_before_the_mute_ends_calls_nobody(tmp_path: Path) -> None:
+    async with _until_nine(tmp_path, "mute") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(minutes=30)
+        await town.post("alertmanager", resolved("db1"))
+        await town.advance(hours=3)
+        assert _called(town) and len(town.ops.cards) == 1
+
+
+async def test_who_takes_it_while_it_is_muted_spares_the_page(tmp_path: Path) -> None:
+    async with _until_nine(tmp_path, "mute") as town:
+        await town.post("alertmanager", firing("db1"))
+        assert "Pass on" not in town.card.buttons  # nobody is called at this hour, by hand neither
+        await town.types("/ack 1", by=AIGERIM)
+        await town.advance(hours=1)
+        assert _called(town)
+
+
+async def test_what_joins_while_it_is_muted_changes_the_card_and_no_hour(tmp_path: Path) -> None:
+    async with _until_nine(tmp_path, "mute") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(minutes=20)
+        await town.post("alertmanager", group([alert("db1"), alert("db2")]))
+        assert _called(town)
+        await town.advance(minutes=31)
+        assert _called(town, aigerim=1)
+        assert "db2" in town.phone("aigerim").texts[0]
+
+
+# --- what climbs into such hours ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "restarts"])
+async def test_a_climb_that_comes_to_the_mute_goes_on_after_it(tmp_path: Path, restarts: bool) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:12-10:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        assert _called(town, aigerim=1)
+        assert "next  Jonas 10:00" in town.card.text  # as soon as it is known
+        await town.advance(hours=1)
+        if restarts:
+            await _restarts(town)
+        await town.advance(minutes=49)
+        assert _called(town, aigerim=1) and len(town.ops.cards) == 1
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1, jonas=1)
+        await town.advance(minutes=10)
+        assert "NOBODY HAS IT" in town.card.text
+
+
+async def test_rungs_keep_their_distance_behind_a_mute(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:12-10:00") as town:
+        town.config_text = town.config_text.replace("wait: 10m}", "wait: 10m}\n      - {notify: [dana], wait: 5m}")
+        await _restarts(town)
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(hours=1, minutes=59)
+        assert _called(town, aigerim=1, jonas=1)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1, jonas=1, dana=1)
+
+
+async def test_an_sms_that_does_not_arrive_hastens_nobody_into_the_mute(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:11-10:00") as town:
+        town.phone("aigerim").turns_off()
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(hours=1, minutes=49)
+        assert _called(town)  # the one to Aigerim has expired
+        assert "next  Jonas 10:00" in town.card.text
+        await town.advance(minutes=2)
+        assert _called(town, jonas=1)
+
+
+async def test_what_the_gateway_kept_waiting_does_not_leave_in_the_mute(tmp_path: Path) -> None:
+    """Nor is it too old then: nobody could be called before."""
+    route = "ttl: 30m, mute_time_intervals: [quiet]"
+    async with _town(tmp_path, route, quiet="08:15-10:00") as town:
+        await town.mobizon.stop()
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(minutes=10)
+        await town.mobizon.start()
+        await town.advance(hours=1, minutes=39)
+        assert _called(town)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1)
+        await town.advance(minutes=5)
+        assert _called(town, aigerim=1, jonas=1)
+
+
+async def test_the_chat_does_not_ring_for_nobody_inside_the_mute(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:20-10:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(hours=1, minutes=49)
+        assert _called(town, aigerim=1, jonas=1) and len(town.ops.cards) == 1
+        assert "this chat rings 10:00" in town.card.text
+        await town.advance(minutes=2)
+        assert "NOBODY HAS IT" in town.card.text
+
+
+async def test_an_acknowledgement_that_runs_out_in_the_mute_holds_until_its_end(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="10:00-12:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.types("/ack 1", by=AIGERIM)
+        await town.advance(seconds=20)
+        assert "asks again 12:00" in town.ops.cards[0].text
+        await town.advance(hours=3, minutes=49)
+        assert _called(town, aigerim=1)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=2)
+        await town.advance(minutes=5)
+        assert _called(town, aigerim=3)  # the plan anew
+
+
+# --- both, and the policy of the hour ---------------------------------------------------------------------------
+
+
+async def test_a_page_that_was_held_does_not_leave_into_a_mute(tmp_path: Path) -> None:
+    route = "hold_time_intervals: [night], mute_time_intervals: [meeting]"
+    async with _town(tmp_path, route, night="08:00-09:00", meeting="09:00-10:30") as town:
+        await town.post("alertmanager", firing("db1"))
+        assert "calls nobody until 10:30" in town.card.text
+        await town.advance(hours=2, minutes=19)
+        assert _called(town)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1)
+
+
+async def test_the_policy_of_the_hour_at_which_it_leaves_decides(tmp_path: Path) -> None:
+    route = "hold_time_intervals: [night], policy_at: {night: other}"
+    async with _town(tmp_path, route, night="08:00-09:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(minutes=51)
+        assert _called(town, aigerim=1)
+
+
+async def test_hours_with_no_end_in_sight_lose_no_page(tmp_path: Path) -> None:
+    route = "mute_time_intervals: [morning], active_time_intervals: [morning]"
+    async with _town(tmp_path, route, morning="08:00-09:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        assert _called(town, aigerim=1)
+        await town.advance(minutes=6)
+        assert _called(town, aigerim=1, jonas=1)
+
+
+# --- it is still a promise of the chat --------------------------------------------------------------------------
+
+
+async def test_nobody_is_called_by_hand_in_the_mute_and_who_asks_is_told(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:12-10:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        card = town.card
+        assert "Pass on" in card.buttons
+        await town.advance(minutes=3)
+        press = await town.press("Pass on")
+        assert "calls nobody at this hour; /page" in (press.toast or "")
+        assert _called(town, aigerim=1)

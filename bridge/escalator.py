@@ -5,7 +5,7 @@ Each works inside the transaction of what caused it, so a plan never lags behind
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bridge import duty, links
 from bridge.domain import escalation
@@ -89,6 +89,20 @@ def keep_hours(tx: Transaction, house: House, due: Iterable[Notification], now: 
         tx.add_timeline([TimelineEntry(incident.id, now, "waits for the hours of its route")])
         kept.update(row.id for row in rows)
     return kept
+
+
+def clock_was_set(tx: Transaction, house: House, by: timedelta, now: datetime) -> None:
+    """All that waits was moved by so much. What waits for the hours of its route waits for them by the wall."""
+    hours = {route.name: route.hours for route in house.routes if route.hours.are_bounded}
+    bounded = {one.id: one for one in tx.incidents(limit=_MOST_OPEN) if one.route in hours} if hours else {}
+    for incident in bounded.values():
+        if _climbs(incident):
+            dated = escalation.dated_anew(in_force(tx, incident), hours[incident.route], by, now)
+            move(tx, house, incident, dated, now)
+    for timer in tx.timers_due(_EVER, _MOST_OPEN):
+        incident_id = int(timer.subject) if timer.kind in (NOBODY, ACK_OVER) else 0
+        if (about := bounded.get(incident_id)) and hours[about.route].open_at(timer.due_at - by):
+            tx.set_timer(replace(timer, due_at=house.pages_at(about.route, now)))
 
 
 def follow(
@@ -275,5 +289,7 @@ def _call_them_yourselves(
     ring(tx, house, incident, now, f"no SMS leaves: {row.reason}. Call them yourselves: {names}")
 
 
+_EVER = datetime.max.replace(tzinfo=UTC)
+_MOST_OPEN = 10_000
 _NEWS_FOR = timedelta(minutes=15)  # an SMS that it is over, an hour after, wakes for nothing
 _MAY_HAVE_IT = {State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED}

@@ -1,12 +1,13 @@
 """Tick: notices that somebody set the clock, and moves along whatever waits by our own choice.
 
-A retry in five minutes stays a retry in five minutes. What a person named by the wall (`at=18:00`) stays where it is.
+A retry in five minutes stays a retry in five minutes. What a person named by the wall (`at=18:00`) stays where it is,
+and what waits for the hours of its route waits for them by the wall.
 """
 
 import logging
 from datetime import datetime, timedelta
 
-from bridge import watch
+from bridge import escalator, watch
 from bridge.caretaker import LAST_ALIVE
 from bridge.clock import SteadyClock
 from bridge.domain.house import House
@@ -58,6 +59,7 @@ class Timekeeper:
     def _moved(self, tx: Transaction, old: datetime, jump: timedelta) -> None:
         house, now = self._house.value, old + jump
         tx.move_waits(jump, claimed_after=old - house.limits.longest)
+        escalator.clock_was_set(tx, house, jump, now)
         tx.set_meta(LAST_ALIVE, now.isoformat())
         if abs(jump) >= _WORTH_TELLING:
             text = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from bridge.domain.hours import RouteHours
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Held, Notification, Priority, State
 from bridge.domain.routing import Route
@@ -26,6 +27,10 @@ IN_MODERATION = timedelta(minutes=2)
 """An SMS that people at the gateway read for so long is one that does not arrive."""
 _RINGS = (timedelta(minutes=5), timedelta(minutes=10), timedelta(minutes=20), timedelta(minutes=40))
 _RING_HOURLY = timedelta(hours=1)
+
+
+Moves = Sequence[tuple[Notification, Notification]]
+"""Rows as they become, each with how it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +158,30 @@ def in_hours(rows: Iterable[Notification], route: Route | None, now: datetime) -
     return kept
 
 
+def dated_anew(rows: Sequence[Notification], hours: RouteHours, by: timedelta, now: datetime) -> Moves:
+    """The clock was set, and the rows of a plan were moved by so much. What waited for hours has its turn anew.
+
+    A plan that has yet to begin begins when its route pages by the new clock. Later, a rung that waited is due as if
+    the one before it had been called just now.
+    """
+    planned = [row for row in rows if row.state is State.PLANNED]
+    if not planned or not any(hours.open_at(at - by) for row in planned for at in (row.created_at, row.due_at)):
+        return [(row, row) for row in planned]
+    if hours.open_at(planned[0].created_at - by) and planned[0].created_at > now:
+        early = planned[0].created_at - hours.pages_at(now)
+        return [(replace(row, created_at=row.created_at - early, due_at=row.due_at - early), row) for row in planned]
+    dated: list[tuple[Notification, Notification]] = []
+    due = now + max((row.wait for row in rows if has_begun(row)), default=timedelta(0))
+    for _, each in groupby(sorted(planned, key=rung_of), key=rung_of):
+        rung = list(each)
+        if not hours.open_at(rung[0].due_at - by):
+            due = rung[0].due_at
+        dated += [(replace(row, due_at=due), row) for row in rung]
+        due += rung[0].wait
+    return dated
+
+
 # --- what a change of one row does to the rows behind it ----------------------------------------------------
-
-
-Moves = Sequence[tuple[Notification, Notification]]
-"""Rows as they become, each with how it was."""
 
 
 @dataclass(frozen=True, slots=True)

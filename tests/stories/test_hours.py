@@ -240,3 +240,47 @@ async def test_nobody_is_called_by_hand_in_the_mute_and_who_asks_is_told(tmp_pat
         press = await town.press("Pass on")
         assert "calls nobody at this hour; /page" in (press.toast or "")
         assert _called(town, aigerim=1)
+
+
+# --- the clock is set -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("by", "left"), [(-3600, 0), (600, 39), (3600, 0)], ids=["back", "forward", "beyond"])
+async def test_what_is_held_is_held_by_the_wall_when_the_clock_is_set(tmp_path: Path, by: int, left: int) -> None:
+    """At 08:10 it is held until 09:00. By the clocks of then it may be day already: then it is not held at all."""
+    async with _town(tmp_path, "hold_time_intervals: [night]", night="08:00-09:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        town.clock.jump(by)
+        await town.settle()
+        if left:
+            await town.advance(minutes=left)
+            assert _called(town)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1)
+        await town.advance(minutes=5)
+        assert _called(town, aigerim=1, jonas=1)
+
+
+@pytest.mark.parametrize("by", [-1200, 1200])
+async def test_a_night_stays_a_night_when_the_clock_is_set(tmp_path: Path, by: int) -> None:
+    """A climb waits for half past nine by the wall, set back or forward by 20 minutes."""
+    async with _town(tmp_path, "mute_time_intervals: [night]", night="08:12-09:30") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(minutes=25)
+        town.clock.jump(by)
+        await town.settle()
+        await town.advance(minutes=54, seconds=-by)
+        assert _called(town, aigerim=1)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1, jonas=1)
+
+
+async def test_a_ring_that_waits_for_the_morning_waits_for_it_by_the_wall(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [night]", night="08:20-10:00") as town:
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(minutes=20)
+        town.clock.jump(1200)
+        await town.advance(minutes=69)
+        assert _called(town, aigerim=1, jonas=1) and len(town.ops.cards) == 1
+        await town.advance(minutes=2)
+        assert "NOBODY HAS IT" in town.card.text

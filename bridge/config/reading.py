@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from bridge.clock import SystemClock
 from bridge.config import scalars
 from bridge.config.document import Findings, Table, read_document, shown, shown_path
 from bridge.config.scalars import Wrong, brief, choice, duration, flag, near, number, text
@@ -56,8 +57,11 @@ _RESERVED_PEOPLE = (CHAT, "rota", "everyone", "oncall")
 _WORDS_OF_ONCALL = ("next", "take", "clear")  # /oncall reads them before it looks for a rota
 
 
-def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the file, its secrets and the environment's overrides. Raises ConfigError with every problem."""
+def load_config(path: Path, environ: Mapping[str, str] | None = None, now: datetime | None = None) -> Config:
+    """Read the file, its secrets and the environment's overrides. Raises ConfigError with every problem.
+
+    `now`: from when on hours have to come and to end; without it, today.
+    """
     environ = os.environ if environ is None else environ
     findings = Findings(str(path))
     start = findings.at(1)
@@ -66,7 +70,7 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     if root is None:
         raise ConfigError(findings.problems)
     override(root, FILE, environ, findings)
-    around = Surroundings(path.parent, environ, exposed, findings)
+    around = Surroundings(path.parent, environ, exposed, findings, now or SystemClock().now())
     config = _config(Section(around, Table(root.entries, start), "", FILE))
     if findings.problems:
         raise ConfigError(findings.problems)
@@ -410,7 +414,8 @@ def _intervals(file: Section, zone: ZoneInfo) -> dict[str, TimeInterval]:
         interval = TimeInterval(name, tuple(_hours(entry, zone) for entry in entries))
         if interval.never_ends and len(file.around.findings.problems) == problems:
             section.problem("never ends; narrow it, or leave it out")
-        intervals[name] = interval
+        is_good = len(file.around.findings.problems) == problems
+        intervals[name] = interval if is_good else TimeInterval(name, ())
     return intervals
 
 
@@ -583,14 +588,38 @@ def _route_hours(section: Section, policies: Iterable[str], intervals: Mapping[s
         hold=named("hold_time_intervals"),
         policies=tuple(changes or ()),
     )
-    for key, quiet in (("hold_time_intervals", there.hold), ("mute_time_intervals", there.mute)):
-        together = TimeInterval("", tuple(entry for interval in quiet for entry in interval.entries))
-        if len(quiet) > 1 and together.never_ends:
-            section.problem("together they never end, so nobody would ever be paged; narrow one of them", key)
+    if all(interval.entries for interval in (*there.mute, *there.active, *there.hold)):
+        _look_for_ends(section, there)
     given = [key for key in (*_QUIET, "policy_at") if key in section]
     if "policy" not in section and "policy_at" not in section and given:
         section.problem("no policy, so it pages nobody at any hour; remove this, or add policy", given[0])
     return there
+
+
+def _look_for_ends(section: Section, there: RouteHours) -> None:
+    """Hours that keep pages have to end, and hours of paging to come: from today on, as far as anybody can see.
+
+    What depends on the year is a warning, for a config that was good must not be refused because time went by.
+    """
+    now = section.around.now
+    keys = dict(zip(_QUIET, (there.mute, there.active, there.hold), strict=True))
+    passing = any(entry.years for intervals in keys.values() for one in intervals for entry in one.entries)
+    say, so = section.problem, "so nobody would ever be paged"
+    if passing:
+        say, so = section.warn, "so nothing waits for it, and pages leave at once"
+    alone = (RouteHours(mute=there.mute), RouteHours(active=there.active), RouteHours(hold=there.hold))
+    never = [key for key, kept in zip(_QUIET, alone, strict=True) if kept.opens_at(now) is None]
+    for key in never:
+        what = "none of them comes" if key == _QUIET[1] else "together they never end"
+        say(f"{what}, {so}; change one of them", key)
+    if not never and there.opens_at(now) is None:
+        first, *others = [key for key, intervals in keys.items() if intervals]
+        say(f"with {' and '.join(others)} it leaves no hour to page in, {so}; change one of them", first)
+    for key in ("mute_time_intervals", "hold_time_intervals"):
+        for interval in () if never else keys[key]:
+            begins = now if interval.contains(now) else interval.next_change(now)
+            if begins and interval.next_change(begins) is None:
+                section.warn(f"{interval.name} never ends once it has begun, and pages leave at once then; end it", key)
 
 
 _QUIET = ("mute_time_intervals", "active_time_intervals", "hold_time_intervals")

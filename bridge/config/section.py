@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -23,12 +24,13 @@ _READABLE_BY_ALL = 0o004
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands around the file: the folder that paths start from, the environment, who may read the file."""
+    """What stands around the file: the folder that paths start from, the environment, who may read the file, today."""
 
     folder: Path
     environ: Mapping[str, str]
     exposed: bool
     findings: Findings
+    now: datetime
 
 
 class Section:

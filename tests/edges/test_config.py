@@ -590,6 +590,10 @@ time_intervals:
         years: [2026]
         location: Asia/Almaty
 """
+DAY = """\
+  - name: day
+    time_intervals: [{times: [{start_time: 00:00, end_time: "23:00"}], location: Asia/Almaty}]
+"""
 
 
 def test_rotas_are_understood(folder: Folder) -> None:
@@ -632,9 +636,9 @@ def test_storms_are_understood(folder: Folder) -> None:
 
 
 def test_hours_are_understood(folder: Folder) -> None:
-    uses = "mute_time_intervals: [night], active_time_intervals: [night], hold_time_intervals: [night]"
+    uses = "mute_time_intervals: [night], active_time_intervals: [day], hold_time_intervals: [night]"
     route = f"policy: critical, {uses}, policy_at: {{night: critical}},"
-    config = folder.load(_with("policy: critical,", route) + NIGHT)
+    config = folder.load(_with("policy: critical,", route) + NIGHT + DAY)
     night = TimeInterval(
         "night",
         (
@@ -648,7 +652,8 @@ def test_hours_are_understood(folder: Folder) -> None:
             ),
         ),
     )
-    assert config.house.routes[0].hours == RouteHours((night,), (night,), (night,), ((night, "critical"),))
+    day = TimeInterval("day", (Hours(times=((0, 23 * 60),), zone=ZoneInfo("Asia/Almaty")),))
+    assert config.house.routes[0].hours == RouteHours((night,), (day,), (night,), ((night, "critical"),))
     assert config.house.routes[1].hours == RouteHours()
     assert folder.warnings(config) == []
 
@@ -941,8 +946,55 @@ def test_hours_that_together_never_end_are_refused(folder: Folder, quiet: str) -
     day = EVENING.partition("\n")[2].replace("18:00", "00:00").replace("24:00", "18:00").replace("evening", "day")
     text = _with("policy: critical,", f"policy: critical, {quiet}: [evening, day],")
     assert folder.problems(text + EVENING + day) == [
-        f"config.yaml:20: routes[0].{quiet}: together they never end, so nobody would ever be paged; narrow one of them"
+        f"config.yaml:20: routes[0].{quiet}: together they never end, so nobody would ever be paged; change one of them"
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "uses", "found"),
+    [
+        (
+            "{days_of_month: [30], months: [february]}",
+            "active_time_intervals: [some]",
+            "active_time_intervals: none of them comes, so nobody would ever be paged; change one of them",
+        ),
+        (
+            "{years: [2020:2021]}",
+            "active_time_intervals: [some]",
+            "warning: active_time_intervals: none of them comes, so nothing waits for it, and pages leave "
+            "at once; change one of them",
+        ),
+        (
+            "{weekdays: [monday:friday]}",
+            "mute_time_intervals: [some], active_time_intervals: [some]",
+            "mute_time_intervals: with active_time_intervals it leaves no hour to page in, "
+            "so nobody would ever be paged; change one of them",
+        ),
+        (
+            "{years: [2026:2099]}",
+            "hold_time_intervals: [some]",
+            "warning: hold_time_intervals: together they never end, so nothing waits for it, and pages leave "
+            "at once; change one of them",
+        ),
+        (
+            "{years: [2027:2099]}",
+            "mute_time_intervals: [some]",
+            "warning: mute_time_intervals: some never ends once it has begun, and pages leave at once then; end it",
+        ),
+        ("{years: [2026:2027]}", "mute_time_intervals: [some]", ""),
+        ("{years: [2020]}", "mute_time_intervals: [some]", ""),
+    ],
+)
+def test_hours_in_which_nobody_is_ever_paged_are_named(folder: Folder, entry: str, uses: str, found: str) -> None:
+    interval = f"time_intervals: [{{name: some, time_intervals: [{entry.replace('}', ', location: Asia/Almaty}')}]}}]\n"
+    folder.secret("config.yaml", _with("policy: critical,", f"policy: critical, {uses},") + interval)
+    said: list[str] = []
+    try:
+        said += (f"warning: {line}" for line in load_config(folder.path / "config.yaml", {}, START).warnings)
+    except ConfigError as refused:
+        said += refused.problems
+    said = [line.replace(f"{folder.path}/config.yaml:20: routes[0].", "") for line in said]
+    assert said == ([found] if found else [])
 
 
 def test_a_number_outside_the_known_ranges_is_only_warned_of(folder: Folder) -> None:

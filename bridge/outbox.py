@@ -141,12 +141,19 @@ class Outbox:
             pairs.append((ready, row))
         for subject, text in budget.nearly_spent():
             watch.begin(tx, house, "limit", text, now, subject=subject)
+        mine = self._saved(tx, house, pairs, now)
+        return [row for row in claimed if row.id in mine]
+
+    def _saved(
+        self, tx: Transaction, house: House, pairs: Sequence[tuple[Notification, Notification]], now: datetime
+    ) -> set[int]:
+        """Write down each as it is now beside what it was; those that nobody had changed meanwhile."""
         kept = tx.save_notifications(pairs)
         mine = {ready.id for (ready, _), held in zip(pairs, kept, strict=True) if held}
         for ready, row in pairs:
             if ready.id in mine and ready.state is not State.SENDING and _differs(ready, row):
                 self._tell(tx, house, ready, row, now)
-        return [row for row in claimed if row.id in mine]
+        return mine
 
     def _ready(
         self, tx: Transaction, row: Notification, incident: Incident | None, house: House, now: datetime

@@ -6,7 +6,7 @@ never "not sent". Sending first and recording after would page people twice.
 
 import hashlib
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Event, Held, Notification, Priority, Purpose, State
 from bridge.domain.phone import why_not_textable
 from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, next_attempt, next_look, next_poll
+from bridge.domain.storm import next_page
 from bridge.domain.throttle import Limits, Spent, opens_at
 from bridge.metrics import Metrics
 from bridge.ports import (
@@ -725,26 +726,47 @@ class _Company:
 
 
 class _Paged:
-    """Who was paged lately about which route: the next pages there wait a moment for each other."""
+    """Who was paged lately about which route: the next pages there wait for each other, see `storm.next_page`."""
 
     def __init__(self, tx: Transaction, house: House, now: datetime) -> None:
-        self._gather = house.storm.gather if house.storm else timedelta(0)
+        self._tx = tx
+        self._rules = house.storm if house.storm and house.storm.gather else None
         self._now = now
-        self._last: dict[tuple[str, str], tuple[int, datetime]] = {}
-        if self._gather:
-            for number, route, incident, at in sorted(tx.paged_lately(now - self._gather), key=lambda page: page[3]):
-                self._last[number, route] = incident, at
+        self._last: dict[tuple[str, str], int] = {}
+        self._times: defaultdict[tuple[str, str], list[datetime]] = defaultdict(list)
+        self._opened: dict[str, int] = {}
+        if self._rules:
+            lately = now - max(self._rules.within, self._rules.gather)
+            for number, route, incident, at in sorted(tx.paged_lately(lately), key=lambda page: page[3]):
+                self._last[number, route] = incident
+                self._times[number, route].append(at)
 
     def gathers_until(self, row: Notification, incident: Incident) -> datetime | None:
-        """Until when this page waits; None: it leaves. What is critical never waits, and nothing waits twice."""
-        if not self._gather or row.waited or incident.critical or row.number is None:
+        """Until when this page waits; None: it leaves. What is critical never waits, and a storm is worth a `gather`.
+
+        What has waited a `gather` may wait once more after the same page; what waited for anything else leaves.
+        """
+        if self._rules is None or incident.critical or row.number is None:
             return None
-        last, at = self._last.get((row.number.e164, incident.route), (row.incident_id, self._now))
-        return None if last == row.incident_id else at + self._gather
+        to = row.number.e164, incident.route
+        before = self._times.get(to)
+        if not before or self._last[to] == row.incident_id:
+            return None
+        soonest = before[-1] + self._rules.gather
+        if row.waited and (row.failures or row.held is not Held.GATHER or row.due_at != soonest):
+            return None
+        until = soonest if incident.is_storm else next_page(self._rules, before, self._opened_lately(incident.route))
+        return until if until > self._now else None
+
+    def _opened_lately(self, route: str) -> int:
+        if self._rules and route not in self._opened:
+            self._opened[route] = len(self._tx.opened_alone(route, self._now - self._rules.within))
+        return self._opened[route]
 
     def leaves(self, row: Notification, incident: Incident | None) -> None:
         if incident is not None and row.is_page and row.number is not None:
-            self._last[row.number.e164, incident.route] = incident.id, self._now
+            self._last[row.number.e164, incident.route] = incident.id
+            self._times[row.number.e164, incident.route].append(self._now)
 
 
 class _Budget:

@@ -1,7 +1,7 @@
 """A storm: many incidents opened on one route at once, paged, shown and answered for as one."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +17,8 @@ _SEVERITIES = (
     {"minor", "low"},
     {"info", "information", "none", "debug"},
 )
+_FEW = 4  # fewer incidents than that are best told of at once
+_OF_A_STORM = 5  # of its incidents, a fifth is enough to expect the rest
 _UNKNOWN = 2  # a word of the house's own is no reason to look away
 
 
@@ -24,7 +26,7 @@ _UNKNOWN = 2  # a word of the house's own is no reason to look away
 class StormRules:
     """So many incidents opened `within` on one route are a storm, until none is opened for `calm`.
 
-    `gather`: after a page to somebody, the next ones about the same route wait so long for each other.
+    `gather`: after a page to somebody, the next ones about the same route wait so long for each other, see `next_page`.
     """
 
     alerts: int = 20
@@ -36,6 +38,17 @@ class StormRules:
 def takes_in(storm: Incident, rules: StormRules, now: datetime) -> bool:
     """Whether what opens now on its route is part of it: it grew lately."""
     return storm.is_open and storm.last_seen is not None and now < storm.last_seen + rules.calm
+
+
+def next_page(rules: StormRules, before: Sequence[datetime], opened: int) -> datetime:
+    """When somebody may be paged who was paged about the same route at these times `before`, all of them lately.
+
+    After a `gather`. After two pages `within`, or while so many incidents `opened` within it that a storm may come of
+    them, not before it is over: a storm that begins slowly is told by its own SMS, and not by many before it.
+    """
+    brewing = opened >= max(_FEW, rules.alerts // _OF_A_STORM)
+    patience = rules.within if brewing or len(before) > 1 else timedelta(0)
+    return max(before[-1] + rules.gather, before[0] + patience)
 
 
 def outgrew(then: int, since: int) -> bool:

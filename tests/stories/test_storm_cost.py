@@ -177,6 +177,47 @@ async def test_the_same_one_after_the_other_costs_no_more(tmp_path: Path) -> Non
         assert await scene.storms() == 1
 
 
+async def _over_time(scene: Scene, opened: Sequence[tuple[int, int]], seconds: int) -> None:
+    """So many incidents at these seconds, and on until then."""
+    due = dict(opened)
+    for second in range(seconds):
+        if second in due:
+            await scene.hears(*[1] * due[second])
+        await scene.sends()
+        scene.clock.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("opened", "most"),
+    [
+        ([(0, 1), (5, 4), (15, 4), (25, 4), (35, 4), (45, 600)], 2),
+        ([(second, 1) for second in range(0, 57, 3)] + [(57, 200)], 2),
+        ([(0, 1), (3, 1), (6, 3), (9, 200)], 2),
+        ([(0, 1), (16, 1), (32, 1), (48, 1), (58, 200)], 3),  # nothing told of a storm before it was there
+    ],
+)
+async def test_a_storm_that_begins_slowly_costs_no_more(
+    tmp_path: Path, opened: Sequence[tuple[int, int]], most: int
+) -> None:
+    async with open_store(tmp_path / "bridge.db") as store:
+        scene = Scene(store, Sound)
+        await _over_time(scene, opened, 250)
+        within = [text for person, step, text in scene.sent if (person, step) == ("aigerim", 1)]
+        assert len(within) <= most
+        assert "alerts" in within[-1]
+        assert await scene.storms() == 1
+
+
+async def test_few_are_told_of_soon_and_none_waits_longer_than_a_minute(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "bridge.db") as store:
+        scene = Scene(store, Sound)
+        await _over_time(scene, [(0, 1), (4, 2)], 11)
+        assert len(scene.sent) == 2
+        await _over_time(scene, [(0, 4), (30, 4)], 50)
+        assert len(scene.sent) == 3
+        assert await scene.storms() == 0
+
+
 @pytest.mark.parametrize(("kind", "storms"), [(Sound, 0), (CountsAlerts, 1)])
 async def test_incidents_are_counted_and_not_their_alerts(tmp_path: Path, kind: type[Sound], storms: int) -> None:
     async with open_store(tmp_path / "bridge.db") as store:

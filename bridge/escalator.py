@@ -52,6 +52,8 @@ def begin(
 ) -> None:
     """Write a new plan for an incident that is triggered once more; without anybody to call, the chat rings."""
     tx.drop_timer(NOBODY, str(incident.id))
+    begins = house.pages_at(incident.route, now)
+    incident = _by_the_hour(tx, house, incident, begins)
     policy = policy_of(house, incident)
     if policy is None:
         if incident.policy is not None:  # the config has lost it
@@ -59,7 +61,6 @@ def begin(
         return
     first = first if first in house.people else None
     route = house.route(incident.route)
-    begins = house.pages_at(incident.route, now)
     not_to = duty.targets_of(tx, house, without, now) if without is not None else frozenset()
     expires_at = begins + route.ttl if route and route.ttl else None
     plan = escalation.plan(
@@ -72,17 +73,30 @@ def begin(
     tx.wake("sender")
 
 
+def _by_the_hour(tx: Transaction, house: House, incident: Incident, begins: datetime) -> Incident:
+    """By the policy that its route has at the hour at which the plan begins; what pages nobody goes on doing so."""
+    route = house.route(incident.route)
+    if route is None or incident.policy is None or not route.hours.policies:
+        return incident
+    policy = route.hours.policy(route.policy, begins)
+    if policy is None or policy == incident.policy:
+        return incident
+    incident = replace(incident, policy=policy)
+    tx.save_incidents([incident])
+    return incident
+
+
 def keep_hours(tx: Transaction, house: House, due: Iterable[Notification], now: datetime) -> set[int]:
     """Which of these pages stay, for their route pages nobody now: their plans wait for its hours, as a whole.
 
     A plan is written so that none of it is due then, but the gateway was away, the hours were changed, or a limit
     opens in the night.
     """
-    wanted = {row.incident_id for row in due if row.is_page and not _is_too_old(row, now)} - {None}
     kept: set[int] = set()
-    for incident in tx.incidents_by_id({number for number in wanted if number is not None}).values():
-        opens = house.pages_at(incident.route, now)
-        if opens <= now or not _climbs(incident):
+    closed = house.closed(now)
+    wanted = {row.incident_id or 0 for row in due if row.is_page and not _is_too_old(row, now)} if closed else set()
+    for incident in tx.incidents_by_id(wanted).values():
+        if incident.route not in closed or not _climbs(incident):
             continue
         rows = [row for row in in_force(tx, incident) if row.state is State.PLANNED and not _is_too_old(row, now)]
         move(tx, house, incident, [(row, row) for row in rows], now)

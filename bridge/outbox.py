@@ -682,7 +682,7 @@ class _Company:
 
     def __init__(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> None:
         self._tx = tx
-        self._house = house
+        self._closed = house.closed(now)
         self._rows = rows
         self._now = now
         self._together = house.storm is not None
@@ -714,7 +714,7 @@ class _Company:
             for one, incident in found
             if incident is not None
             and not (incident.test or one.resent)
-            and self._house.pages_at(incident.route, self._now) <= self._now
+            and incident.route not in self._closed
             and (row.waited or not (mine.critical or incident.route != mine.route))
             and (one.waited or not incident.critical or self._now - one.due_at >= OPERATOR_WAIT)
             and one.id not in self.gone

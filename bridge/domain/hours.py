@@ -115,6 +115,12 @@ def _same_all_day(entries: Sequence[Hours], day: date, inside: bool) -> bool:
     return not any(entry.on(local) for entry in entries for local in around)
 
 
+def _same(entry: Hours, day: date) -> bool:
+    """Whether an entry neither begins nor ends on a day of UTC, nor on the first moment of the next."""
+    around = [entry.on(local) for local in (day - _DAY, day, day + _DAY)]
+    return not any(around) or (all(around) and not entry.times)
+
+
 def _edges(entries: Sequence[Hours], day: datetime) -> list[datetime]:
     """Every instant of a day of UTC at which one of the entries can begin or end, in order."""
     edges: set[datetime] = set()
@@ -281,9 +287,10 @@ class RouteHours:
         entries = [entry for interval in (*self.mute, *self.active, *self.hold) for entry in interval.entries]
         day = _midnight(now)
         for _ in range(_FARTHEST):
-            for edge in _edges(entries, day):
-                if edge > now and self.pages(edge):
-                    return edge
+            if not all(_same(entry, day.date()) for entry in entries):
+                for edge in _edges(entries, day):
+                    if edge > now and self.pages(edge):
+                        return edge
             day += _DAY
         return None
 

@@ -157,6 +157,10 @@ class House:
         there = self.route(route)
         return there.hours.pages_at(due) if there else due
 
+    def closed(self, now: datetime) -> set[str]:
+        """The routes that page nobody now."""
+        return {route.name for route in self.routes if route.hours.pages_at(now) > now}
+
     def zone_of(self, chat: str | None) -> ZoneInfo:
         """The time zone a chat reads its clocks in."""
         place = self.chats.get(chat) if chat else None

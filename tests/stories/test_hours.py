@@ -43,6 +43,13 @@ def _called(world: World, **times: int) -> bool:
     return _texts(world) == {"aigerim": 0, "jonas": 0, "dana": 0} | times
 
 
+async def _changes(world: World, old: str, new: str) -> None:
+    """Another config, and a new start with it."""
+    assert old in world.config_text
+    world.config_text = world.config_text.replace(old, new)
+    await _restarts(world)
+
+
 async def _restarts(world: World) -> None:
     await world.sleeps()
     await world.wakes()
@@ -137,8 +144,7 @@ async def test_a_climb_that_comes_to_the_mute_goes_on_after_it(tmp_path: Path, r
 
 async def test_rungs_keep_their_distance_behind_a_mute(tmp_path: Path) -> None:
     async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:12-10:00") as town:
-        town.config_text = town.config_text.replace("wait: 10m}", "wait: 10m}\n      - {notify: [dana], wait: 5m}")
-        await _restarts(town)
+        await _changes(town, "wait: 10m}", "wait: 10m}\n      - {notify: [dana], wait: 5m}")
         await town.post("alertmanager", firing("db1"))
         await town.advance(hours=1, minutes=59)
         assert _called(town, aigerim=1, jonas=1)
@@ -219,13 +225,59 @@ async def test_the_policy_of_the_hour_at_which_it_leaves_decides(tmp_path: Path)
         assert _called(town, aigerim=1)
 
 
-async def test_hours_with_no_end_in_sight_lose_no_page(tmp_path: Path) -> None:
-    route = "mute_time_intervals: [morning], active_time_intervals: [morning]"
-    async with _town(tmp_path, route, morning="08:00-09:00") as town:
+@pytest.mark.parametrize("key", ["hold_time_intervals", "mute_time_intervals"])
+async def test_hours_with_no_end_in_sight_lose_no_page(tmp_path: Path, key: str) -> None:
+    async with _town(tmp_path, f"{key}: [{key[:4]}]", **{key[:4]: "08:00-09:00"}) as town:
+        await _changes(town, "times: [{start_time: '08:00', end_time: '09:00'}]", "years: [2026:2099]")
         await town.post("alertmanager", firing("db1"))
         assert _called(town, aigerim=1)
         await town.advance(minutes=6)
         assert _called(town, aigerim=1, jonas=1)
+
+
+async def test_a_plan_that_begins_anew_is_that_of_its_hour(tmp_path: Path) -> None:
+    async with _town(tmp_path, "policy_at: {night: other}", night="08:00-09:00") as town:
+        await town.advance(minutes=45)
+        await town.post("alertmanager", firing("db1"))
+        assert _called(town, dana=1)
+        await town.post("alertmanager", resolved("db1"))
+        await town.advance(minutes=7)
+        await town.post("alertmanager", group([alert("db1", starts_at="2026-11-20T04:01:00Z")]))
+        assert _called(town, dana=1, aigerim=1)
+
+
+async def test_what_leaves_takes_nothing_along_that_its_route_keeps(tmp_path: Path) -> None:
+    """After an outage one SMS tells of all that waited, but of what is muted by then."""
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:15-10:00") as town:
+        town.config_text = town.config_text.replace(
+            "{name: rest, chat: ops", "{name: rest, policy: critical, chat: ops"
+        )
+        await _restarts(town)
+        await town.mobizon.stop()
+        await town.post("alertmanager", firing("db1"))
+        await town.post("alertmanager", firing("web1", name="Slow", severity="warning"))
+        await town.advance(minutes=10)
+        await town.mobizon.start()
+        await town.advance(minutes=4)
+        (text,) = town.phone("aigerim").texts
+        assert "Slow" in text and "HostOutOfDiskSpace" not in text
+        await town.advance(hours=1, minutes=40)
+        assert "HostOutOfDiskSpace" in town.phone("aigerim").texts[-1]
+
+
+async def test_a_storm_inside_the_mute_pages_once_at_its_end(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="08:00-09:00") as town:
+        await _changes(town, "priority: critical}", "priority: normal}")
+        await _changes(town, "sms: {", "storm: {alerts: 4}\nsms: {")
+        for number in range(6):
+            await town.post("alertmanager", firing(f"db{number}", name=f"Down{number}"))
+        await town.advance(minutes=49)
+        assert _called(town)
+        await town.post("alertmanager", firing("db9", name="Down9"))
+        await town.advance(minutes=2)
+        assert 1 <= _texts(town)["aigerim"] <= 2
+        await town.advance(minutes=6)
+        assert 1 <= _texts(town)["jonas"] <= 2
 
 
 # --- it is still a promise of the chat --------------------------------------------------------------------------

@@ -194,7 +194,7 @@ def _incident(view: IncidentView) -> Rendered:
     top += silence_buttons.told(view, lambda at: stamp(at, view.zone, view.now))
     match incident.state:
         case IncidentState.TRIGGERED:
-            text = _fitted(top, _who_hears(view), _what_next(view))
+            text = _fitted([*top, *_passed(view)], _who_hears(view), _what_next(view))
         case IncidentState.ACKNOWLEDGED:
             text = _fitted([*top, _who_has_it(view)], [*_on_their_way(view), *_who_heard(view)], _told(view, _TAKEN))
         case IncidentState.RESOLVED:
@@ -447,6 +447,14 @@ def _who_rings(view: IncidentView, rows: Sequence[Notification]) -> list[str]:
 
 
 # --- who has it, who had it, who heard of it
+
+
+def _passed(view: IncidentView) -> list[str]:
+    """Who called the next, or gave it back."""
+    if view.passed is None:
+        return []
+    how = view.passed.what[:1].upper() + view.passed.what[1:]
+    return [clip(f"{how} by {view.passed.who}, {stamp(view.passed.at, view.zone, view.now)}.", _FACT_LENGTH)]
 
 
 def _who_has_it(view: IncidentView) -> str:

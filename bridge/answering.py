@@ -19,6 +19,8 @@ from bridge.requests import Answered, Denied, PageRequest
 
 Answer = Callable[[Transaction, House, Incident, str, str, datetime], Answered | Denied]
 """(transaction, house, incident, by whom, from where, now) → the incident as it is then."""
+PASSED_ON, HANDED_BACK = "passed on", "handed back"
+"""How the timeline's entries of these two answers begin."""
 BY_HAND = "chat"
 """The source of incidents that people open."""
 _LONGEST_TITLE = 200
@@ -116,7 +118,7 @@ def pass_on(
     if not moves:
         return Denied(f"The next of #{incident.id} is being called.")
     escalator.move(tx, house, incident, moves, now)
-    _note(tx, incident, " ".join(filter(None, ("passed on", via))), by, now)
+    _note(tx, incident, " ".join(filter(None, (PASSED_ON, via))), by, now)
     return Answered(incident)
 
 
@@ -130,7 +132,7 @@ def hand_back(tx: Transaction, house: House, incident: Incident, by: str, via: s
     tx.save_incidents([again])
     tx.drop_timer(escalator.ACK_OVER, str(incident.id))
     escalator.begin(tx, house, again, now, without=incident.acknowledged_by)
-    _note(tx, again, " ".join(filter(None, ("handed back", via))), by, now)
+    _note(tx, again, " ".join(filter(None, (HANDED_BACK, via))), by, now)
     escalator.ring(tx, house, again, now, f"{house.spoken(by)} handed it back")
     return Answered(again)
 

@@ -252,6 +252,8 @@ class IncidentView:
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
     `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `hours` are those
     of its route.
+    `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `passed` is how it was
+    passed on or handed back last, while nobody has it.
     """
 
     incident: Incident
@@ -265,6 +267,7 @@ class IncidentView:
     silenced_by: str = ""
     may_silence: bool = False
     hours: RouteHours = RouteHours()
+    passed: "TimelineEntry | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What a card shows, gathered from the store in one read."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from bridge import duty, storms
+from bridge.answering import HANDED_BACK, PASSED_ON
 from bridge.domain.escalation import CHAT
 from bridge.domain.hours import RouteHours
 from bridge.domain.house import House
@@ -16,6 +18,7 @@ from bridge.ports import (
     RecipientLine,
     RingView,
     SmsView,
+    TimelineEntry,
     Transaction,
     TroubleView,
     View,
@@ -28,7 +31,9 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
     match card.kind:
         case CardKind.INCIDENT:
             incident = tx.incident(card.subject)
-            return incident_view(tx, house, incident, now) if incident else None
+            if incident is None:
+                return None
+            return replace(incident_view(tx, house, incident, now), passed=_passed(tx, house, incident))
         case CardKind.RING:
             incident = tx.incident(card.subject)
             if incident is None or (card.message_id is None and _came_too_late(tx, incident, card)):
@@ -44,6 +49,16 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
             return TroubleView(trouble, house.zone_of(house.watch.chat), now) if trouble else None
         case CardKind.NOTE:
             return NoteView(card.text)
+
+
+def _passed(tx: Transaction, house: House, incident: Incident) -> TimelineEntry | None:
+    if incident.state is not IncidentState.TRIGGERED:
+        return None
+    told = (entry for entry in reversed(tx.timeline(incident.id)) if entry.what.startswith((PASSED_ON, HANDED_BACK)))
+    last = next(told, None)
+    if last is None or last.at < (incident.acknowledged_at or last.at):  # it was taken since
+        return None
+    return replace(last, who=house.spoken(last.who))
 
 
 def _came_too_late(tx: Transaction, incident: Incident, card: Card) -> bool:

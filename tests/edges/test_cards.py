@@ -439,6 +439,7 @@ _incident_views = st.builds(
     IncidentView, _incidents,
     st.lists(st.builds(RecipientLine, _short, _rows), max_size=12).map(tuple), st.just(ALMATY), _times,
     holder=_short, asks_again_at=st.none() | _times,
+    passed=st.none() | st.builds(TimelineEntry, st.just(1), _times, _words, _short),
 )  # fmt: skip
 _views = st.one_of(
     _incident_views,

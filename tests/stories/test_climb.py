@@ -107,6 +107,11 @@ async def test_passing_on_calls_the_next_now(town: World) -> None:
     pressed = await town.press("Pass on", by=AIGERIM)
     assert pressed.toast == "#1: calling the next."
     assert _texts(town) == {"aigerim": 1, "jonas": 1}
+    await town.advance(seconds=5)
+    assert "\nPassed on by Aigerim, 08:10." in town.card.text
+    await town.press("Acknowledge", by=JONAS)
+    await town.advance(hours=3)  # longer than ack_for
+    assert "Jonas has it" not in town.ops.cards[0].text and "Passed on" not in town.ops.cards[0].text
 
 
 async def test_handing_back_calls_somebody_else_now(town: World) -> None:
@@ -117,6 +122,8 @@ async def test_handing_back_calls_somebody_else_now(town: World) -> None:
     await town.advance(seconds=2)
     assert _texts(town) == {"aigerim": 1, "jonas": 1}
     assert "Aigerim handed it back" in town.ops.cards[-1].text
+    await town.advance(seconds=5)
+    assert "\nHanded back by Aigerim, 08:10." in town.ops.cards[0].text
 
 
 async def test_what_joins_after_it_was_taken_makes_it_nobodys_again_and_tells_its_holder_first(town: World) -> None:

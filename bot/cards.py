@@ -213,6 +213,7 @@ def incident_list(views: Sequence[IncidentView]) -> str:
         " · ".join((_incident_head(view, _TITLE_IN_LIST), *(" ".join(stage.split()) for stage in _what_next(view)[:1])))
         for view in views[:_LISTED]
     ]
+    lines = [clip(line, LONGEST // (_LISTED + 1) - 1) for line in lines]
     if len(views) > _LISTED:
         lines.append(f"… and {len(views) - _LISTED} more")
     return "\n".join(lines) or "Nothing is open."

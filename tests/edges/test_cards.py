@@ -492,6 +492,13 @@ def test_a_hundred_people_leave_room_for_what_comes_next(state: IncidentState) -
     assert "more" in card
 
 
+def test_a_list_of_long_lines_fits_and_says_how_many_are_left_out() -> None:
+    called = a_page("jonas", state=State.FAILED, ended_at=NOW)
+    long = an_incident(title="x" * 900, severity="y" * 900, outbreaks=99, rings=1, policy="one")
+    told = incident_list([IncidentView(long, (called,), ALMATY, NOW + 9 * 24 * 60 * MINUTE)] * 50)
+    assert len(told) <= LONGEST and told.count("#1042") == 20 and told.endswith("… and 30 more")
+
+
 def test_a_long_timeline_keeps_what_came_last() -> None:
     entries = [TimelineEntry(1042, START + n * MINUTE, f"step {n} " + "x" * 90, "aigerim") for n in range(300)]
     told = with_timeline(IncidentView(an_incident(), (), ALMATY, NOW), entries).text

@@ -690,14 +690,12 @@ def ends(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if point[2] in (1, last[point[:2]]) or "starting" in point[1]]
 
 
-async def everywhere(
-    folder: Path, flows: Mapping[str, Flow], *, every: int = 1, all_times: bool = False, each_end: bool = False
-) -> Findings:
+async def everywhere(kills: Kills, flows: Mapping[str, Flow], *, every: int = 1, all_times: bool = False) -> Findings:
     """Kill at one place in so many of each flow; flows that are alike are not all killed at the same ones."""
-    async with a_killer(folder, each_end=each_end) as kills:
-        for number, (name, flow) in enumerate(flows.items()):
-            points = await kills.points(name, flow)
-            await kills.at(name, flow, (points if all_times else ends(points))[5 * number % every :: every])
+    kills.found = Findings()
+    for number, (name, flow) in enumerate(flows.items()):
+        points = await kills.points(name, flow)
+        await kills.at(name, flow, (points if all_times else ends(points))[5 * number % every :: every])
     return kills.found
 
 
@@ -734,11 +732,14 @@ def main() -> None:
         if asked.planted:
             found = asyncio.run(planted(place, asked.planted))
         else:
-            found = asyncio.run(
-                everywhere(place, flows, every=asked.every, all_times=asked.all_times, each_end=asked.each_end)
-            )
+            found = asyncio.run(_by_hand(place, flows, asked))
     print(found, ", ".join(sorted(found.files)), sep="\n")
     sys.exit(bool(found.wrong))
+
+
+async def _by_hand(folder: Path, flows: Mapping[str, Flow], asked: argparse.Namespace) -> Findings:
+    async with a_killer(folder, each_end=asked.each_end) as kills:
+        return await everywhere(kills, flows, every=asked.every, all_times=asked.all_times)
 
 
 async def _warm() -> None:

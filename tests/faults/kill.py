@@ -369,7 +369,7 @@ def with_bug(bug: Bug, folder: Path) -> Path:
     """A copy of the program with one mistake in it."""
     tree = folder / "planted"
     for package in ("bot", "bridge", "storage"):
-        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, tree / package)  # with what is compiled: only the mistake is not
     for mistake in (bug, *bug.also):
         file = tree / mistake.file
         text = file.read_text(encoding="utf-8")

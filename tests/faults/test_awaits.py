@@ -2,11 +2,13 @@
 
 import os
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from tests.faults.awaits import BUGS, FLOWS, drawn, everywhere, planted
+from tests.faults.awaits import BUGS, FLOWS, Kills, a_killer, drawn, everywhere, planted
 from tests.faults.tracing import LONG
 
 SEEDS = range(1, 21 if LONG else 2)
@@ -43,15 +45,23 @@ GROUPS = {
 pytestmark = pytest.mark.timeout(4 * 3600 if LONG else 1200)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kills(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kills]:
+    """One for all of them: to import everything takes longer than to live."""
+    async with a_killer(tmp_path_factory.mktemp("kills"), each_end=LONG) as kills:
+        yield kills
+
+
 def test_every_flow_is_in_a_group() -> None:
     assert sorted(FLOWS) == sorted(name for names in GROUPS.values() for name in names)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("group", GROUPS)
-async def test_a_kill_at_any_await_loses_nothing_and_repeats_nothing(tmp_path: Path, group: str) -> None:
+async def test_a_kill_at_any_await_loses_nothing_and_repeats_nothing(kills: Kills, group: str) -> None:
     flows = {name: FLOWS[name] for name in GROUPS[group]}
     every = EVERY * len(GROUPS[group]) // 2  # as many places of a group, whether it has few flows or many
-    found = await everywhere(tmp_path, flows, every=1 if LONG else every, all_times=LONG, each_end=LONG)
+    found = await everywhere(kills, flows, every=1 if LONG else every, all_times=LONG)
     print(found)
     assert found.wrong == []
     # The database's thread may be faster or slower by a round: the last time at a place is then met once less.
@@ -60,9 +70,10 @@ async def test_a_kill_at_any_await_loses_nothing_and_repeats_nothing(tmp_path: P
         assert found.files.issuperset(ROOMS[group])
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_nor_when_anything_comes_in_any_order(tmp_path: Path, seed: int) -> None:
-    found = await everywhere(tmp_path, {f"drawn {seed}": drawn(random.Random(seed))}, every=5 * EVERY)
+async def test_nor_when_anything_comes_in_any_order(kills: Kills, seed: int) -> None:
+    found = await everywhere(kills, {f"drawn {seed}": drawn(random.Random(seed))}, every=5 * EVERY)
     print(found)
     assert found.wrong == []
     assert found.killed >= 0.9 * found.points.total()

@@ -446,6 +446,11 @@ class Dispatcher:
         self._house.value = await self._store.read(lambda tx: configured.moved(watch.moves(tx)))
         await self._store.write(lambda tx: watch.forget_moves(tx, configured, now))
 
+    async def keep_hours(self) -> None:
+        """What waits for the hours of its route waits for those of the config in force."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: escalator.date_anew(tx, house, now))
+
     async def begin_trouble(self, kind: str, subject: str, text: str, *, by_sms: bool = False) -> None:
         """Something is wrong with the bridge: rings once in the watch chat, then is only edited."""
         house, now = self._house.value, self._clock.now()

@@ -105,18 +105,28 @@ def keep_hours(tx: Transaction, house: House, due: Iterable[Notification], now: 
     return kept
 
 
-def clock_was_set(tx: Transaction, house: House, by: timedelta, now: datetime) -> None:
-    """All that waits was moved by so much. What waits for the hours of its route waits for them by the wall."""
-    hours = {route.name: route.hours for route in house.routes if route.hours.are_bounded}
-    bounded = {one.id: one for one in tx.incidents(limit=_MOST_OPEN) if one.route in hours} if hours else {}
-    for incident in bounded.values():
-        if _climbs(incident):
-            dated = escalation.dated_anew(in_force(tx, incident), hours[incident.route], by, now)
+def date_anew(tx: Transaction, house: House, now: datetime, *, by: timedelta = timedelta(0)) -> None:
+    """What waits for the hours of its route waits for them as they are by now.
+
+    The config may have others; or the clock was set by so much, and all that waits was moved along.
+    """
+    waiting: dict[int, list[Notification]] = {}
+    for row in tx.find_notifications(state=State.PLANNED, limit=_MOST_WAITING):
+        if row.is_page and row.due_at > now:
+            waiting.setdefault(row.incident_id or 0, []).append(row)
+    for incident in tx.incidents_by_id(waiting).values():
+        route = house.route(incident.route)
+        if route and _climbs(incident) and escalation.waits_for_hours(waiting[incident.id], route.hours, by, now):
+            dated = escalation.dated_anew(in_force(tx, incident), route.hours, by, now)
             move(tx, house, incident, dated, now)
-    for timer in tx.timers_due(_EVER, _MOST_OPEN):
-        incident_id = int(timer.subject) if timer.kind in (NOBODY, ACK_OVER) else 0
-        if (about := bounded.get(incident_id)) and hours[about.route].open_at(timer.due_at - by):
-            tx.set_timer(replace(timer, due_at=house.pages_at(about.route, now)))
+    closed = house.closed(now)
+    timers = [timer for timer in tx.timers_due(_EVER, _MOST_WAITING) if timer.kind in (NOBODY, ACK_OVER)]
+    asked = tx.incidents_by_id({int(timer.subject) for timer in timers}) if closed else {}
+    for timer in timers:
+        about = asked.get(int(timer.subject))
+        route = house.route(about.route) if about and about.route in closed else None
+        if route and route.hours.open_at(timer.due_at - by):
+            tx.set_timer(replace(timer, due_at=route.hours.pages_at(now)))
 
 
 def follow(
@@ -304,6 +314,6 @@ def _call_them_yourselves(
 
 
 _EVER = datetime.max.replace(tzinfo=UTC)
-_MOST_OPEN = 10_000
+_MOST_WAITING = 10_000
 _NEWS_FOR = timedelta(minutes=15)  # an SMS that it is over, an hour after, wakes for nothing
 _MAY_HAVE_IT = {State.SENDING, State.UNCERTAIN, State.SUBMITTED, State.DELIVERED}

@@ -158,27 +158,35 @@ def in_hours(rows: Iterable[Notification], route: Route | None, now: datetime) -
     return kept
 
 
-def dated_anew(rows: Sequence[Notification], hours: RouteHours, by: timedelta, now: datetime) -> Moves:
-    """The clock was set, and the rows of a plan were moved by so much. What waited for hours has its turn anew.
+def waits_for_hours(rows: Iterable[Notification], hours: RouteHours, by: timedelta, now: datetime) -> bool:
+    """Whether one of these waits for its route to page; `by` so much they were moved since they were dated."""
+    return any(row.created_at > now or _is_kept(row, hours, by, now) for row in rows)
 
-    A plan that has yet to begin begins when its route pages by the new clock. Later, a rung that waited is due as if
-    the one before it had been called just now.
+
+def dated_anew(rows: Sequence[Notification], hours: RouteHours, by: timedelta, now: datetime) -> Moves:
+    """The turn of what waits for hours, by the hours and the clock of now; `by` as above.
+
+    A plan that has yet to begin begins when its route pages. Later, a rung that waits is due as if the one before it
+    had been called just now.
     """
     planned = [row for row in rows if row.state is State.PLANNED]
-    if not planned or not any(hours.open_at(at - by) for row in planned for at in (row.created_at, row.due_at)):
-        return [(row, row) for row in planned]
-    if hours.open_at(planned[0].created_at - by) and planned[0].created_at > now:
-        early = planned[0].created_at - hours.pages_at(now)
+    begins = max((row.created_at for row in planned), default=now)
+    if begins > now:
+        early = begins - hours.pages_at(now)
         return [(replace(row, created_at=row.created_at - early, due_at=row.due_at - early), row) for row in planned]
     dated: list[tuple[Notification, Notification]] = []
     due = now + max((row.wait for row in rows if has_begun(row)), default=timedelta(0))
     for _, each in groupby(sorted(planned, key=rung_of), key=rung_of):
         rung = list(each)
-        if not hours.open_at(rung[0].due_at - by):
+        if not _is_kept(rung[0], hours, by, now):
             due = rung[0].due_at
         dated += [(replace(row, due_at=due), row) for row in rung]
         due += rung[0].wait
     return dated
+
+
+def _is_kept(row: Notification, hours: RouteHours, by: timedelta, now: datetime) -> bool:
+    return row.due_at > now and hours.open_at(row.due_at - by)
 
 
 # --- what a change of one row does to the rows behind it ----------------------------------------------------

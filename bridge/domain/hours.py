@@ -268,11 +268,6 @@ class RouteHours:
     hold: tuple[TimeInterval, ...] = ()
     policies: tuple[tuple[TimeInterval, str], ...] = ()
 
-    @property
-    def are_bounded(self) -> bool:
-        """Whether there may be hours in which it does not page."""
-        return bool(self.mute or self.active or self.hold)
-
     def muted(self, now: datetime) -> bool:
         return _any(self.mute, now) or (bool(self.active) and not _any(self.active, now))
 

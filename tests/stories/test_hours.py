@@ -294,6 +294,29 @@ async def test_nobody_is_called_by_hand_in_the_mute_and_who_asks_is_told(tmp_pat
         assert _called(town, aigerim=1)
 
 
+# --- the config is changed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("hours", "minutes"), [("08:00-08:30", 20), ("08:00-10:00", 110), ("22:00-23:00", 0)])
+@pytest.mark.parametrize("restarts", [False, True], ids=["reload", "restart"])
+async def test_other_hours_count_for_what_waits(tmp_path: Path, hours: str, minutes: int, restarts: bool) -> None:
+    async with _until_nine(tmp_path, "hold") as town:
+        await town.post("alertmanager", firing("db1"))
+        old, new = (f"start_time: '{each[:5]}', end_time: '{each[6:]}'" for each in ("08:00-09:00", hours))
+        if restarts:
+            await _changes(town, old, new)
+        else:
+            town.config_file.write_text(town.config_file.read_text().replace(old, new))
+            assert await town.bridge.reload() == []
+        if minutes:
+            await town.advance(minutes=minutes - 1)
+            assert _called(town)
+        await town.advance(minutes=2)
+        assert _called(town, aigerim=1)
+        await town.advance(minutes=5)
+        assert _called(town, aigerim=1, jonas=1)
+
+
 # --- the clock is set -------------------------------------------------------------------------------------------
 
 

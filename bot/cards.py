@@ -81,11 +81,22 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """A name in a text that calls this user; `start` and `length` count UTF-16 units, as Telegram does."""
+
+    start: int
+    length: int
+    name: str
+    telegram_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """A message as Telegram takes it: at most LONGEST units, buttons in rows."""
 
     text: str
     buttons: tuple[tuple[Button, ...], ...] = ()
+    mentions: tuple[Mention, ...] = ()
 
 
 def render(view: View) -> Rendered:
@@ -194,7 +205,7 @@ def _incident(view: IncidentView) -> Rendered:
     top += silence_buttons.told(view, lambda at: stamp(at, view.zone, view.now))
     match incident.state:
         case IncidentState.TRIGGERED:
-            text = _fitted([*top, *_passed(view)], _who_hears(view), _what_next(view))
+            text = _fitted([*top, *_passed(view), *_on_call(view)], _who_hears(view), _what_next(view))
         case IncidentState.ACKNOWLEDGED:
             text = _fitted([*top, _who_has_it(view)], [*_on_their_way(view), *_who_heard(view)], _told(view, _TAKEN))
         case IncidentState.RESOLVED:
@@ -204,7 +215,7 @@ def _incident(view: IncidentView) -> Rendered:
     links = (_link("Source", incident.source_url), _link("Runbook", incident.runbook_url))
     quiet = tuple(Button(label, data=incident_data(incident, verb)) for label, verb in silence_buttons.buttons(view))
     rows = (_answers(view), quiet, tuple(button for button in links if button))
-    return Rendered(text, tuple(row for row in rows if row))
+    return Rendered(text, tuple(row for row in rows if row), _mentions(text, view))
 
 
 def incident_list(views: Sequence[IncidentView]) -> str:
@@ -270,9 +281,35 @@ def _ring(view: RingView) -> Rendered:
         return Rendered(clip("\n".join(filter(None, (_incident_head(about), view.why)))))
     buttons = (answers[:1],) if (answers := _answers(about)) else ()
     if view.why:
-        return Rendered(clip(f"{_COLOURS[incident.state]} #{incident.id} {name}\n{view.why}"), buttons)
+        text = clip("\n".join((f"{_COLOURS[incident.state]} #{incident.id} {name}", view.why, *_on_call(about))))
+        return Rendered(text, buttons, _mentions(text, about))
     head = f"🆘 #{incident.id} NOBODY HAS IT · {name} · {length(incident.lasted(about.now))}"
-    return Rendered(_fitted([head, *_how_often(about)], _tried(about), [_WHOEVER]), buttons)
+    text = _fitted([head, *_how_often(about)], _tried(about), [*_on_call(about), _WHOEVER])
+    return Rendered(text, buttons, _mentions(text, about))
+
+
+def _on_call(view: IncidentView) -> list[str]:
+    named = ", ".join(clip(person.spoken, _NAME_LENGTH) for person in view.on_call)
+    return [f"{_ON_CALL}{named}"] if named else []
+
+
+_ON_CALL = "On call: "
+
+
+def _mentions(text: str, view: IncidentView) -> tuple[Mention, ...]:
+    """The names of those on call, where the text has room for their line."""
+    lines = _on_call(view)
+    at = text.rfind(f"\n{lines[0]}") if lines else -1
+    if at < 0:
+        return ()
+    at += len(f"\n{_ON_CALL}")
+    found = []
+    for person in view.on_call:
+        name = clip(person.spoken, _NAME_LENGTH)
+        if person.telegram_id is not None:
+            found.append(Mention(_units(text[:at]), _units(name), name, person.telegram_id))
+        at += len(f"{name}, ")
+    return tuple(found)
 
 
 _WHOEVER = "Everyone here: whoever reads this first, take it."

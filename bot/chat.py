@@ -1,6 +1,7 @@
 """The Chat port on aiogram: shows a view, and sorts everything Telegram may say into six outcomes."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,14 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import Response, TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
+from aiogram.types import (
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    MessageEntity,
+    ReplyParameters,
+    User,
+)
 
 from bot.cards import Rendered, render
 from bot.patience import Patience
@@ -93,6 +101,7 @@ class TelegramChat:
                 card.text,
                 chat_id=place.chat_id,
                 message_id=message_id,
+                entities=_entities(card),
                 reply_markup=keyboard(card),
                 link_preview_options=NO_PREVIEW,
             )
@@ -102,6 +111,7 @@ class TelegramChat:
             place.chat_id,
             card.text,
             message_thread_id=place.topic,
+            entities=_entities(card),
             reply_markup=keyboard(card),
             reply_parameters=reply,
             disable_notification=not ring,
@@ -117,6 +127,20 @@ def keyboard(card: Rendered) -> InlineKeyboardMarkup | None:
         for row in card.buttons
     ]
     return InlineKeyboardMarkup(inline_keyboard=rows) if rows else None
+
+
+def _entities(card: Rendered) -> list[MessageEntity] | None:
+    """Whom a message calls by name: their phone says so, also where the group is muted."""
+    named = [
+        MessageEntity(
+            type="text_mention",
+            offset=mention.start,
+            length=mention.length,
+            user=User(id=mention.telegram_id, is_bot=False, first_name=mention.name),
+        )
+        for mention in card.mentions
+    ]
+    return named or None
 
 
 def open_bot(settings: TelegramSettings, metrics: Metrics, patience: Patience) -> Bot:
@@ -172,7 +196,7 @@ def _says(error: TelegramBadRequest, *sentences: str) -> bool:
 
 def _without_links(card: Rendered) -> Rendered:
     rows = (tuple(button for button in row if button.url is None) for row in card.buttons)
-    return Rendered(card.text, tuple(row for row in rows if row))
+    return replace(card, buttons=tuple(row for row in rows if row))
 
 
 class _Counting(BaseRequestMiddleware):

@@ -14,7 +14,8 @@ from typing import Any
 from bridge import texts, watch
 from bridge.domain import rota as rotas
 from bridge.domain.escalation import ROTA
-from bridge.domain.house import House, Role
+from bridge.domain.house import House, Person, Role
+from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification, State
 from bridge.domain.rota import FOREVER, LONG_AGO, Booked, FromCalendar, Override, Roster, Turn
 from bridge.ports import CardKind, Place, Reading, Transaction
@@ -57,6 +58,18 @@ def names(tx: Transaction, house: House, rows: Collection[Notification], now: da
     """Whom each row is for, as people write it; a rota's row still ahead names who has the turn when it is due."""
     known = roster(tx, house) if any(_asks_its_rota(row) for row in rows) else None
     return [_name(house, known, row, now) for row in rows]
+
+
+def on_call(tx: Transaction, house: House, incident: Incident, now: datetime) -> tuple[Person, ...]:
+    """Whose turn it is on the rotas that its policy asks, or else on its chat's; each once."""
+    policy = house.policies.get(incident.policy or "")
+    targets = [target for step in policy.steps for target in step.targets(tuple(house.rotas))] if policy else []
+    asked = [target.removeprefix(ROTA) for target in targets if target.startswith(ROTA)]
+    if not asked and (meant := house.rota_meant(house.chats.get(incident.chat or ""))):
+        asked = [meant]
+    known = roster(tx, house) if asked else None
+    names = dict.fromkeys(known.who(rota, now) for rota in asked) if known else {}
+    return tuple(house.people[name] for name in names if name)
 
 
 def targets_of(tx: Transaction, house: House, person: str, now: datetime) -> frozenset[str]:

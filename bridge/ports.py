@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from bridge.domain.hours import RouteHours
+from bridge.domain.house import Person
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
@@ -251,9 +252,8 @@ class IncidentView:
 
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
     `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `hours` are those
-    of its route.
-    `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `passed` is how it was
-    passed on or handed back last, while nobody has it.
+    of its route. `passed` is how it was passed on or handed back last, while nobody has it; `on_call` are to be
+    named, where a step calls the chat.
     """
 
     incident: Incident
@@ -268,6 +268,7 @@ class IncidentView:
     may_silence: bool = False
     hours: RouteHours = RouteHours()
     passed: "TimelineEntry | None" = None
+    on_call: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

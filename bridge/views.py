@@ -7,7 +7,7 @@ from bridge import duty, storms
 from bridge.answering import HANDED_BACK, PASSED_ON
 from bridge.domain.escalation import CHAT
 from bridge.domain.hours import RouteHours
-from bridge.domain.house import House
+from bridge.domain.house import House, Person
 from bridge.domain.incident import Incident, IncidentState
 from bridge.ports import (
     Card,
@@ -33,12 +33,15 @@ def view_of(tx: Transaction, house: House, card: Card, now: datetime) -> View | 
             incident = tx.incident(card.subject)
             if incident is None:
                 return None
-            return replace(incident_view(tx, house, incident, now), passed=_passed(tx, house, incident))
+            named = _whom_the_chat_names(tx, house, incident, now, first=True)
+            passed = _passed(tx, house, incident)
+            return replace(incident_view(tx, house, incident, now), passed=passed, on_call=named)
         case CardKind.RING:
             incident = tx.incident(card.subject)
             if incident is None or (card.message_id is None and _came_too_late(tx, incident, card)):
                 return None
-            return RingView(incident_view(tx, house, incident, now), card.text)
+            named = _whom_the_chat_names(tx, house, incident, now)
+            return RingView(replace(incident_view(tx, house, incident, now), on_call=named), card.text)
         case CardKind.SMS:
             return sms_view(tx, house, card.subject, now)
         case CardKind.FAILED:
@@ -59,6 +62,17 @@ def _passed(tx: Transaction, house: House, incident: Incident) -> TimelineEntry 
     if last is None or last.at < (incident.acknowledged_at or last.at):  # it was taken since
         return None
     return replace(last, who=house.spoken(last.who))
+
+
+def _whom_the_chat_names(
+    tx: Transaction, house: House, incident: Incident, now: datetime, *, first: bool = False
+) -> tuple[Person, ...]:
+    """Who is on call, while nobody has it and a step of its policy is the chat; `first`: the very first one."""
+    policy = house.policies.get(incident.policy or "")
+    if policy is None or incident.state is not IncidentState.TRIGGERED:
+        return ()
+    steps = policy.steps[:1] if first else policy.steps
+    return duty.on_call(tx, house, incident, now) if any(CHAT in step.notify for step in steps) else ()
 
 
 def _came_too_late(tx: Transaction, incident: Incident, card: Card) -> bool:

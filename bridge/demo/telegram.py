@@ -31,6 +31,7 @@ class SimulatedMessage:
     reply_to: int | None = None
     silent: bool = False
     keyboard: list[list[dict[str, Any]]] = field(default_factory=list)
+    mentions: dict[str, int] = field(default_factory=dict)  # names in the text that call a user
     revisions: list[str] = field(default_factory=list)
     deleted: bool = False
 
@@ -393,7 +394,7 @@ class SimulatedTelegram:
         text, keyboard = _text(parameters), _keyboard(parameters)
         message = self._add(None, chat.id, text, topic=topic, reply_to=reply_to)
         message.silent = parameters.get("disable_notification") in (True, "true", "True")
-        message.keyboard = keyboard
+        message.keyboard, message.mentions = keyboard, _mentions(parameters)
         self._tell("sent", message)
         return self._json(message)
 
@@ -411,7 +412,7 @@ class SimulatedTelegram:
                 "Bad Request: message is not modified: specified new message content and reply markup are exactly "
                 "the same as a current content and reply markup of the message",
             )
-        message.text, message.keyboard = text, keyboard
+        message.text, message.keyboard, message.mentions = text, keyboard, _mentions(parameters)
         message.revisions.append(text)
         self._tell("edited", message)
         return self._json(message)
@@ -527,7 +528,7 @@ async def _parameters(request: web.Request) -> dict[str, Any]:
     if request.content_type == "application/json":
         return dict(await request.json())
     found: dict[str, Any] = {**request.query, **(await request.post())}
-    for name in ("reply_markup", "reply_parameters", "commands", "allowed_updates", "link_preview_options"):
+    for name in ("reply_markup", "reply_parameters", "commands", "allowed_updates", "link_preview_options", "entities"):
         if name in found:
             found[name] = json.loads(found[name])
     return found
@@ -540,6 +541,17 @@ def _text(parameters: dict[str, Any]) -> str:
     if len(text.encode("utf-16-le")) > 2 * 4096:
         raise _Refused(400, "Bad Request: message is too long")
     return text
+
+
+def _mentions(parameters: dict[str, Any]) -> dict[str, int]:
+    units = str(parameters.get("text", "")).encode("utf-16-le")
+    found: dict[str, int] = {}
+    for entity in parameters.get("entities") or []:
+        start, end = 2 * entity["offset"], 2 * (entity["offset"] + entity["length"])
+        if entity["type"] != "text_mention" or not start < end <= len(units):
+            raise _Refused(400, "Bad Request: can't parse entities")
+        found[units[start:end].decode("utf-16-le")] = entity["user"]["id"]
+    return found
 
 
 def _keyboard(parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.cards import LONGEST, Button, Rendered, clip, incident_list, question_data, render, stamp, with_timeline
+from bridge.domain.house import Person
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, Purpose, State
 from bridge.domain.phone import PhoneNumber
@@ -209,6 +210,16 @@ def test_that_nobody_has_it_names_everybody_and_what_became_of_each() -> None:
     assert ring.buttons == ((Button("Acknowledge", data="i:1042:f00d:a"),),)
     taken = replace(about, holder="Dana", incident=replace(about.incident, state=IncidentState.ACKNOWLEDGED))
     assert render(RingView(taken)) == Rendered("🟡 #1042 HostOutOfDiskSpace db1 · Dana has it")
+
+
+def test_those_on_call_are_named_so_that_their_phones_ring() -> None:
+    people = (Person("ляйля", None, 7), Person("a𐀀", None), Person("jonas", None, 8))
+    view = IncidentView(an_incident(fact="𐀀 On call: nobody"), (), ALMATY, NOW, on_call=people)
+    for card in (render(view), render(RingView(view, "still nobody has it")), render(RingView(view))):
+        units = card.text.encode("utf-16-le")
+        named = {units[2 * m.start : 2 * (m.start + m.length)].decode("utf-16-le"): m for m in card.mentions}
+        assert {name: m.telegram_id for name, m in named.items()} == {"Ляйля": 7, "Jonas": 8}
+        assert all(m.name == name for name, m in named.items()) and "\nOn call: Ляйля, A𐀀, Jonas" in card.text
 
 
 def test_several_alerts_are_counted_and_places_shortened() -> None:
@@ -440,6 +451,7 @@ _incident_views = st.builds(
     st.lists(st.builds(RecipientLine, _short, _rows), max_size=12).map(tuple), st.just(ALMATY), _times,
     holder=_short, asks_again_at=st.none() | _times,
     passed=st.none() | st.builds(TimelineEntry, st.just(1), _times, _words, _short),
+    on_call=st.lists(st.builds(Person, _short.filter(bool), st.none(), st.integers(1)), max_size=12).map(tuple),
 )  # fmt: skip
 _views = st.one_of(
     _incident_views,
@@ -465,6 +477,10 @@ def _fits(card: Rendered) -> None:
     buttons = [button for row in card.buttons for button in row]
     assert all((button.data is None) is not (button.url is None) and button.label for button in buttons)
     assert all(len(button.data.encode()) <= 64 for button in buttons if button.data)
+    units = card.text.encode("utf-16-le", "replace")
+    for mention in card.mentions:
+        named = units[2 * mention.start : 2 * (mention.start + mention.length)]
+        assert named.decode("utf-16-le") == mention.name != ""
 
 
 @settings(deadline=None)

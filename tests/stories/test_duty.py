@@ -165,6 +165,35 @@ async def test_the_night_the_clock_skips_the_handover_comes_as_much_later(tmp_pa
     assert (after["aigerim"], after["jonas"]) == (1, 1)
 
 
+async def test_a_step_of_the_chat_calls_whoever_is_on_call_by_name(tmp_path: Path) -> None:
+    steps = "steps: [{notify: [chat], wait: 30m}, {notify: [rota primary], wait: 30m}, {notify: [chat], wait: 5m}]"
+    rota, _, others = ROTAS.partition("  critical:\n")
+    chat_first = f"{rota}  critical:\n    {steps}\n{others[others.index('  one:') :]}"
+    async with _town(tmp_path, chat_first) as town:
+        await town.settle()
+        await town.post("alertmanager", firing("db1"))
+        await town.advance(seconds=5)
+        assert "\nOn call: Aigerim\n" in town.card.text and town.card.mentions == {"Aigerim": AIGERIM}
+        assert not town.card.silent and _texts(town) == {"aigerim": 0, "jonas": 0, "dana": 0}
+
+        await town.advance(hours=1, minutes=1)  # Jonas has the turn by now
+        assert _texts(town) == {"aigerim": 1, "jonas": 0, "dana": 0}
+        assert town.card.text.endswith("still nobody has it\nOn call: Jonas")
+        assert town.card.mentions == {"Jonas": JONAS} and town.ops.cards[0].mentions == {"Jonas": JONAS}
+        await town.advance(minutes=10)
+        assert "NOBODY HAS IT" in town.card.text and town.card.mentions == {"Jonas": JONAS}
+
+        await town.press("Acknowledge", by=JONAS)
+        await town.advance(seconds=10)
+        assert [card.mentions for card in (town.ops.cards[0], town.card)] == [{}, {}]
+
+
+async def test_a_policy_that_calls_phones_alone_names_nobody_on_its_card(town: World) -> None:
+    await town.post("alertmanager", firing("db1"))
+    await town.advance(seconds=5)
+    assert "On call" not in town.card.text and town.card.mentions == {}
+
+
 # --- /oncall --------------------------------------------------------------------------------------------------
 
 

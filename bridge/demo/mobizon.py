@@ -6,6 +6,7 @@ Its clock moves the deliveries, its ledger (`sent`, `phone(…)`, `requests`) is
 
 import asyncio
 import re
+import socket
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -200,6 +201,8 @@ class SimulatedMobizon:
         self._mover: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self._port = 0
+        self._any_port = True
+        self._held_port: socket.socket | None = None
 
     # --- coming and going
 
@@ -209,9 +212,11 @@ class SimulatedMobizon:
         app.router.add_route("*", "/service/{module}/{method}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port or self._port)
+        self._any_port = not port
+        site = web.TCPSite(self._runner, "127.0.0.1", port or self._port, reuse_port=self._any_port)
         await site.start()
         self._port = self._runner.addresses[0][1]
+        self._release_port()
         if self._on_event is not None:
             self._mover = asyncio.create_task(self._move())
 
@@ -223,8 +228,21 @@ class SimulatedMobizon:
             self._mover = None
         self._let_go(answered=False)
         if self._runner is not None:
+            if self._any_port:
+                self._hold_port()
             await self._runner.cleanup()
             self._runner = None
+
+    def _hold_port(self) -> None:
+        """Let nobody else listen where our clients still knock: they would hand our SMS to them."""
+        self._held_port = socket.socket()
+        self._held_port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._held_port.bind(("127.0.0.1", self._port))
+
+    def _release_port(self) -> None:
+        if self._held_port is not None:
+            self._held_port.close()
+            self._held_port = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -234,6 +252,7 @@ class SimulatedMobizon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        self._release_port()
 
     @property
     def base_url(self) -> str:

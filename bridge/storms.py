@@ -297,6 +297,9 @@ def ask_again(tx: Transaction, house: House, storm_id: int, now: datetime) -> No
     still = [found.members.get(member.id, member) for member in still]
     tx.save_incidents(still)
     show(tx, house, found, now)
+    tx.bump_cards(CardKind.INCIDENT, [member.id for member in still], now)
+    for number in found.opened:
+        tx.drop_timer(CALM, str(number))  # nothing is new in it, so its calm is no news
     for member in still:
         if member.storm is None:
             why = f"{house.spoken(member.acknowledged_by)} took it long ago, and it still fires"

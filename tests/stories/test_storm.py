@@ -315,8 +315,10 @@ async def test_what_still_fires_of_a_storm_that_somebody_ended_asks_once_for_all
     assert [text.split(",")[0] for text in town.phone("jonas").texts] == ["Back to you: 7 alerts on 7 hosts"]
     (rang,) = town.ops.cards[messages:]
     assert "7 alerts on 7 hosts" in rang.text
+    assert not any("Jonas has it" in card.text for card in town.ops.cards if card.text.startswith("🟡"))
     await town.advance(minutes=20)
     assert "7 alerts on 7 hosts" in town.phone("aigerim").texts[-1]
+    assert sum(card.text.startswith("The storm") for card in town.ops.cards) == 1
 
 
 async def test_a_storm_that_begins_again_soon_after_somebody_ended_it_asks_for_all_of_it(town: World) -> None:

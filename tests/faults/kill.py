@@ -28,12 +28,12 @@ from pathlib import Path
 import aiohttp
 
 from bridge.domain.notification import State, lost_token
-from bridge.ports import Transaction
 from tests.world import AIGERIM, World, firing
 
 ROOT = Path(__file__).parents[2]
 _EACH = 100  # messages to one number; Mobizon is asked for its last 500 when one of them is lost
 _PATIENCE = 30.0  # seconds for a bridge to come up; it takes a third of one
+_CLIMBS = 5  # of so many people one is paged in two steps, the second a moment after the first
 _POSTING = 0.15  # seconds of a life in which requests come
 _STARTING = 0.3  # seconds that a life takes to be up
 _LATENCY = 0.03  # of Mobizon, between carrying out and answering: where a death leaves nobody knowing
@@ -103,6 +103,11 @@ BUGS = {
         "lost = row.becomes(Event.UNREACHABLE, due_at=now, claimed_at=None, lease_until=None)",
         also=(TRUSTS_ITS_DATABASE,),
     ),
+    "climbs-from-the-top": Bug(
+        "bridge/domain/escalation.py",
+        "for number, step in enumerate(policy.steps, start=1):",
+        "for number, step in enumerate(reversed(policy.steps), start=1):",
+    ),
     "stops-without-waiting-for-answers": Bug(
         "bridge/app.py",
         "        await asyncio.wait({asyncio.create_task(bridge.sender.drain())}, timeout=max(0.0, left))\n",
@@ -122,23 +127,27 @@ class Tally:
     accepted: int = 0
     uncertain: int = 0  # rows whose fate a kill left open
     settled_by_hand: int = 0  # typed ones that Mobizon did not list
-    counted: set[str] = field(default_factory=set)  # told of in an SMS for many
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    climbed: int = 0  # pages that went to two people, one after the other
+    out_of_turn: list[str] = field(default_factory=list)
     unfinished: dict[str, int] = field(default_factory=dict)
+    resent: set[str | None] = field(default_factory=set, repr=False)  # references of what was lost, and sent once more
+    more: dict[str | None, set[str]] = field(default_factory=dict, repr=False)  # what an SMS tells of as well
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.twice or self.unexpected or self.unfinished)
+        return not (self.lost or self.twice or self.unexpected or self.out_of_turn or self.unfinished)
 
     def __str__(self) -> str:
         return (
             f"{self.kills} ends ({self.while_starting} while starting, {self.at_work} with requests coming in), "
-            f"{self.accepted} messages accepted, "
+            f"{self.accepted} messages accepted, {self.climbed} of them climbed, "
             f"{self.repeated} requests left without an answer and repeated, {self.uncertain} sends uncertain, "
             f"{self.settled_by_hand} sent again by hand: {len(self.lost)} lost, {len(self.twice)} twice, "
-            f"{len(self.unexpected)} unexpected, unfinished {self.unfinished or 'none'}"
+            f"{len(self.unexpected)} unexpected, {len(self.out_of_turn)} out of turn, "
+            f"unfinished {self.unfinished or 'none'}"
         )
 
 
@@ -164,6 +173,11 @@ class Senders:
                     self.waiting.append(number)
 
             await asyncio.gather(*(one(number, after) for number, after in zip(numbers, spread, strict=True)))
+
+    def called(self, number: int) -> list[int]:
+        """Whom this one comes to, in this order."""
+        person = number % self._people
+        return rungs(person, self._people) if number % 2 else [person]
 
     async def _taken(self, http: aiohttp.ClientSession, number: int) -> bool:
         name, person = mark(number), f"p{number % self._people}"
@@ -331,24 +345,43 @@ async def _live_on(world: World, senders: Senders, tally: Tally) -> None:
         await world.advance(minutes=2)
         left = await world.bridge.store.read(lambda tx: tx.outbox_counts())
         tally.unfinished = {str(state): count for state, count in left.items() if count and state != State.DELIVERED}
+        await _look_up(world, tally)
         tally.repeated = senders.repeated
         tally.accepted = len(senders.accepted)
-        tally.counted = await world.bridge.store.read(_counted)
     finally:
         await world.sleeps()
 
 
-def _counted(tx: Transaction) -> set[str]:
-    """What an SMS for many told of, by name or as one of "+3 more"."""
-    rows = [row for row in tx.find_notifications(state=State.DELIVERED, limit=10**6) if row.is_carried]
-    return {incident.title for incident in tx.incidents_by_id({row.incident_id or 0 for row in rows}).values()}
+async def _look_up(world: World, tally: Tally) -> None:
+    """What the ledger does not say of an SMS: what it tells of and does not name, and whether it was lost before."""
+    rows = await world.bridge.store.read(lambda tx: tx.find_notifications(limit=10**6))
+    incidents = await world.bridge.store.read(lambda tx: tx.incidents_by_id({row.incident_id or 0 for row in rows}))
+    references = {row.id: row.reference for row in rows}
+    tally.resent = {row.reference for row in rows if row.resent}
+    for row in rows:
+        if row.is_carried:
+            told = tally.more.setdefault(references[row.carried_by or 0], set())
+            told.add(incidents[row.incident_id or 0].title)
 
 
 def _count(world: World, senders: Senders, tally: Tally) -> None:
-    ledger = Counter(mark for sms in world.mobizon.sent for mark in set(_MARK.findall(sms.text)) or {sms.text})
-    tally.lost = sorted(senders.accepted - ledger.keys() - tally.counted)
-    tally.unexpected = sorted(ledger.keys() - senders.accepted)
-    tally.twice = sorted(name for name, count in ledger.items() if count > 1)
+    owed = {(name, phone(person)) for name in senders.accepted for person in senders.called(int(name[1:]))}
+    ledger, again = [], set()
+    for sms in world.mobizon.sent:
+        told = [(name, f"+{sms.to}") for name in {*_MARK.findall(sms.text)} | tally.more.get(sms.reference, set())]
+        ledger += told or [(sms.text, f"+{sms.to}")]
+        again |= set(told) if sms.reference in tally.resent else set()
+    tally.lost = sorted(f"{name} to {to}" for name, to in owed - set(ledger))
+    tally.unexpected = sorted(f"{name} to {to}" for name, to in set(ledger) - owed)
+    tally.twice = sorted(f"{name} to {to}" for (name, to), count in Counter(ledger).items() if count > 1)
+    places = {rung: place for place, rung in enumerate(ledger)}
+    for name in sorted(senders.accepted):
+        rungs = [(name, phone(person)) for person in senders.called(int(name[1:]))]
+        tally.climbed += len(rungs) > 1
+        # What may have left calls the next at once, and is sent after that if it had not.
+        turns = [places[rung] for rung in rungs if rung in places and rung not in again]
+        if turns != sorted(turns):
+            tally.out_of_turn.append(name)
 
 
 def mark(number: int) -> str:
@@ -356,11 +389,20 @@ def mark(number: int) -> str:
     return f"m{number:06}"
 
 
+def rungs(person: int, many: int) -> list[int]:
+    """Whom this person's policy calls, one after the other."""
+    return [person, (person + 1) % many] if person % _CLIMBS == 0 else [person]
+
+
+def phone(person: int) -> str:
+    return f"+7701{10_000 + person:07}"
+
+
 def _config(port: int, many: int) -> str:
-    names = [f"p{number}" for number in range(many)]
-    people = "\n  ".join(f'{name}: {{phone: "+7701{10_000 + number:07}"}}' for number, name in enumerate(names))
-    policies = ", ".join(f"{name}: {{steps: [{{notify: [{name}]}}]}}" for name in names)
-    routes = ", ".join(f"{{name: {name}, policy: {name}}}" for name in names)
+    people = "\n  ".join(f'p{person}: {{phone: "{phone(person)}"}}' for person in range(many))
+    steps = {n: ", ".join(f"{{notify: [p{one}], wait: 1s}}" for one in rungs(n, many)) for n in range(many)}
+    policies = ", ".join(f"p{person}: {{steps: [{steps[person]}]}}" for person in range(many))
+    routes = ", ".join(f"{{name: p{person}, policy: p{person}}}" for person in range(many))
     text = _CONFIG.replace("PEOPLE", people).replace("POLICIES", policies).replace("ROUTES", routes)
     return text.replace("PORT", str(port))
 

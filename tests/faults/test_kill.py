@@ -1,4 +1,4 @@
-"""kill -9 at random moments loses nothing that was accepted, and sends nothing twice."""
+"""kill -9 at random moments loses nothing that was accepted, sends nothing twice, and calls each rung in its turn."""
 
 import os
 from pathlib import Path
@@ -17,11 +17,17 @@ async def test_what_was_accepted_arrives_once_however_often_the_process_is_kille
     print(tally)
     assert tally.is_clean, tally
     assert tally.accepted == MESSAGES
+    assert tally.climbed
     assert tally.repeated and tally.uncertain  # kills met requests and sends under way, or nothing was tried
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("answers-before-the-commit", "lost"), ("sends-again-what-was-on-the-wire", "twice")]
+    ("name", "found"),
+    [
+        ("answers-before-the-commit", "lost"),
+        ("sends-again-what-was-on-the-wire", "twice"),
+        ("climbs-from-the-top", "out_of_turn"),
+    ],
 )
 async def test_a_planted_bug_is_found(tmp_path: Path, name: str, found: str) -> None:
     tally = await torture(tmp_path, kills=8, messages=80, bug=BUGS[name])

@@ -281,7 +281,7 @@ def dissolve(tx: Transaction, house: House, storm: Incident, by: str, now: datet
     note(tx, house, replace(storm, state=IncidentState.ACKNOWLEDGED, acknowledged_by=by), now)
     policy = escalator.policy_of(house, storm)
     if policy and policy.ack_for:
-        tx.set_timer(Timer(DISSOLVED, str(storm.id), now + policy.ack_for))
+        tx.set_timer(Timer(DISSOLVED, str(storm.id), house.pages_at(storm.route, now + policy.ack_for)))
     else:
         tx.empty_storm(storm.id)
 

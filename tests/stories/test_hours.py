@@ -280,6 +280,24 @@ async def test_a_storm_inside_the_mute_pages_once_at_its_end(tmp_path: Path) -> 
         assert 1 <= _texts(town)["jonas"] <= 2
 
 
+async def test_what_a_storm_left_to_whoever_ended_it_asks_after_the_mute(tmp_path: Path) -> None:
+    async with _town(tmp_path, "mute_time_intervals: [quiet]", quiet="10:00-11:00") as town:
+        await _changes(town, "priority: critical}", "priority: normal}")
+        await _changes(town, "sms: {", "storm: {alerts: 4}\nsms: {")
+        for number in range(6):
+            await town.post("alertmanager", firing(f"db{number}", name=f"Down{number}"))
+        await town.advance(seconds=20)
+        await town.press("Acknowledge")
+        await town.advance(seconds=5)
+        await town.press("Resolve")
+        await town.advance(hours=1, minutes=55)  # two hours are over at 10:10
+        before, messages = _texts(town), len(town.ops.cards)
+        await town.advance(minutes=50)
+        assert (_texts(town), len(town.ops.cards)) == (before, messages)
+        await town.advance(minutes=10)
+        assert _texts(town) != before and len(town.ops.cards) > messages
+
+
 # --- it is still a promise of the chat --------------------------------------------------------------------------
 
 

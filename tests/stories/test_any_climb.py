@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -28,11 +28,12 @@ from bridge.admission import Parsed
 from bridge.dispatcher import Answered, Asker, Dispatcher
 from bridge.domain import escalation
 from bridge.domain.alert import Alert, AlertStatus, Report
-from bridge.domain.escalation import CHAT, Policy, Step
+from bridge.domain.escalation import CHAT, EVERYONE, ROTA, Policy, Step
 from bridge.domain.house import ChatPlace, House, Person, Role, SmsRules
 from bridge.domain.incident import MOST_ROUNDS
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.rota import Rota, Unit
 from bridge.domain.routing import Route
 from bridge.domain.storm import StormRules
 from bridge.domain.throttle import Limits, Window
@@ -53,9 +54,10 @@ from bridge.ports import (
     Unreachable,
     Verdict,
 )
+from bridge.requests import Swapped, SwapRequest
 from bridge.timers import Timers
 from storage.transaction import SqlTransaction
-from tests.fakes import FakeClock
+from tests.fakes import START, FakeClock
 from tests.faults.tracing import LONG
 from tests.fuzz.test_limits import a_database
 
@@ -66,6 +68,8 @@ NAMES = ("aigerim", "dana", "jonas")
 PEOPLE = {
     name: Person(name, PhoneNumber(f"+7701000000{n}"), n, Role.RESPONDER) for n, name in enumerate(NAMES, start=1)
 }
+ROTAS = {"primary": ("aigerim", "jonas"), "backup": ("dana", "aigerim")}
+"""Who takes turns, by the day; the first of each begins."""
 GROUP = ("shop", "g")
 FIRING, RESOLVED = AlertStatus.FIRING, AlertStatus.RESOLVED
 IN_MODERATION = 2 * MINUTE
@@ -76,7 +80,7 @@ MOODS = ("arrives", "silent", "fails", "moderated", "refused", "unreachable", "l
 
 steps = st.builds(
     Step,
-    st.lists(st.sampled_from([*NAMES, CHAT]), min_size=1, max_size=3, unique=True).map(tuple),
+    st.lists(st.sampled_from([*NAMES, CHAT, "rota primary", EVERYONE]), min_size=1, max_size=3, unique=True).map(tuple),
     wait=st.sampled_from([2, 5, 10]).map(lambda minutes: minutes * MINUTE),
     deliver_within=st.sampled_from([None, 1, 3]).map(lambda minutes: minutes and minutes * MINUTE),
 )
@@ -162,6 +166,11 @@ class Rung:
         return max((at for at in each if at), default=None) if each and all(each) else None
 
 
+def targets_of(step: Step) -> list[str]:
+    each = ([f"{ROTA}{name}" for name in ROTAS] if written == EVERYONE else [written] for written in step.notify)
+    return list(dict.fromkeys(target for targets in each for target in targets))
+
+
 @dataclass
 class Climb:
     """One plan, from what made it nobody's incident to what ends that."""
@@ -172,23 +181,26 @@ class Climb:
     rings: list[datetime] = field(default_factory=list)
 
     @classmethod
-    def of(cls, policy: Policy | None, now: datetime, first: str | None = None, without: str | None = None) -> "Climb":
+    def of(
+        cls, policy: Policy | None, now: datetime, first: str | None = None, without: Collection[str] = ()
+    ) -> "Climb":
         rungs: list[Rung] = []
         if policy is None:
             return cls(rungs, now)
         earliest = now if first or without else now + policy.delay
         if first:
             rungs.append(Rung((first,), policy.steps[0].wait, policy.steps[0].deliver_within))
+        spared = timedelta(0)
         for climb in range(policy.repeat + 1):
-            spared = timedelta(0)
             for number, step in enumerate(policy.steps):
-                wanted = [target for target in step.notify if not (climb == 0 and target == without)]
+                left = [target for target in targets_of(step) if not (climb == 0 and target in without)]
+                wanted = left
                 if climb == 0 and number == 0 and not rungs:
                     wanted = [target for target in wanted if target != CHAT]  # the card itself
                 if wanted:
                     earliest += spared if not rungs else timedelta(0)
                     rungs.append(Rung(tuple(wanted), step.wait, step.deliver_within))
-                elif without not in step.notify or step.notify == (CHAT, without):
+                elif left:
                     spared += step.wait
             if not rungs:  # nobody else is there to be called first
                 spared = max(spared, policy.steps[0].wait)
@@ -221,6 +233,7 @@ class Nights(RuleBasedStateMachine):
                 chats={"ops": ChatPlace("ops", -100)},
                 policies={policy.name: policy},
                 routes=(Route("all", policy=policy.name, chat="ops"),),
+                rotas={n: Rota(people, START.date(), time(0), unit=Unit.DAYS) for n, people in ROTAS.items()},
                 sms=SmsRules(allowed_regions=frozenset({"KZ"})),
                 limits=Limits((), (Window(60 * MINUTE, 10**6),), 1.0),
                 storm=StormRules(gather=timedelta(0)),  # who waits for a page of another incident is not told of here
@@ -232,6 +245,7 @@ class Nights(RuleBasedStateMachine):
         self.timers = Timers(self.store, self.door, self.clock)
         self.outbox = self.outbox_of(self.store, self.clock, self.house, self.metrics)
         self.moods = dict.fromkeys(NAMES, "arrives")
+        self.swaps: list[tuple[str, str, datetime, datetime]] = []  # rota, who, from, until; the last said holds
         self.flying: dict[int, Notification] = {}
         self.messages = 0
         self.alerts: dict[str, tuple[datetime, str]] = {}  # begun when; fires, over, or ended by a person
@@ -323,7 +337,7 @@ class Nights(RuleBasedStateMachine):
             if self.state == "taken":
                 self.nobodys(first=self.holder)
             elif self.state == "over":
-                soon = self.ended_at is not None and self.now - self.ended_at <= self.policy.reopen_within
+                soon = self.ended_at is not None and self.now - self.ended_at < self.policy.reopen_within
                 if soon:
                     self.nobodys(first=self.holder)
                 else:
@@ -434,6 +448,23 @@ class Nights(RuleBasedStateMachine):
         route = Route("all", policy=name if there else None, chat="ops")
         self.house.value = replace(self.house.value, policies={name: self.policy} if there else {}, routes=(route,))
 
+    @rule(rota=st.sampled_from(sorted(ROTAS)), who=st.sampled_from(NAMES), minutes=st.sampled_from([2, 20, 600]))
+    def somebody_takes_a_turn(self, rota: str, who: str, minutes: int) -> None:
+        given, cause = (who, self.now, self.now + minutes * MINUTE), f"swap {len(self.swaps)}"
+        said = self.do(self.door.swap(SwapRequest(rota, Asker("dana", Role.OPERATOR, 3), cause, given)))
+        assert isinstance(said, Swapped) == (who in self.house.value.people)
+        if isinstance(said, Swapped):
+            self.swaps.append((rota, *given))
+        self.settle()
+
+    def on_call(self, rota: str) -> str | None:
+        """Who has the turn now; None: nobody who could be called."""
+        there = self.house.value.people
+        said = [who for name, who, begins, ends in self.swaps if name == rota and begins <= self.now < ends]
+        day = (self.now.date() - START.date()).days
+        planned = ROTAS[rota][day % len(ROTAS[rota])]
+        return next((who for who in (*reversed(said), planned) if who in there), None)
+
     # --- how it goes on by itself
 
     def settle(self) -> None:
@@ -526,7 +557,8 @@ class Nights(RuleBasedStateMachine):
         self.state, self.asks_again_at = "nobody", None
         first = first if first in self.house.value.people else None
         policy = self.policy if self.pages and self.is_policy_there else None
-        self.climb = Climb.of(policy, self.now, first, without) if self.pages else None
+        left_out = {without, *(f"{ROTA}{name}" for name in ROTAS if self.on_call(name) == without)} if without else ()
+        self.climb = Climb.of(policy, self.now, first, cast("Collection[str]", left_out)) if self.pages else None
 
     def observe(self, claimed: Sequence[Notification] = ()) -> None:
         """Compare what is written with what the model expects, and take over what needs no Mobizon."""
@@ -549,6 +581,8 @@ class Nights(RuleBasedStateMachine):
         for row in rows:
             mine = self.all_rows[row.id]
             if row.state is State.CANCELLED:
+                if not mine.cancelled and self.climb and self.state == "nobody":
+                    self.is_told_already(row, rows)
                 mine.cancelled = True
             elif row.state is State.FAILED and row.attempt == 0 and not mine.settled_at:
                 mine.lost, mine.settled_at = True, self.now
@@ -566,6 +600,16 @@ class Nights(RuleBasedStateMachine):
             self.climb.rings.append(self.now)
         self.rung_before = len(rings)
 
+    def is_told_already(self, row: Notification, rows: Sequence[Notification]) -> None:
+        """Nobody is left out while it is nobody's, but who hears of this rung by another name."""
+        assert self.climb is not None
+        if not any(row.id in rung.rows for rung in self.climb.rungs):
+            return  # of a plan before this one
+        rota = row.target.removeprefix(ROTA)
+        who = self.on_call(rota) if row.target.startswith(ROTA) else row.target
+        others = [other for other in rows if (other.round, other.step) == (row.round, row.step) and other.id != row.id]
+        assert any(other.person == who and other.attempt for other in others), "cancelled, and not told"
+
     def written(self, new: Sequence[Notification]) -> None:
         """A plan is written: every rung of the policy, in its order, and nobody else."""
         assert self.climb is not None
@@ -582,6 +626,8 @@ class Nights(RuleBasedStateMachine):
         if not row.is_page:
             return
         mine = self.all_rows[row.id]
+        if row.target.startswith(ROTA) and not row.resent:
+            assert row.person == self.on_call(row.target.removeprefix(ROTA)), "not whose turn it is"
         mine.tried, mine.left, mine.on_the_wire = True, mine.left + 1, True
         assert mine.left <= (2 if row.resent else 1), "twice"
         self.in_its_turn(row)

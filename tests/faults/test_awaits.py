@@ -12,7 +12,7 @@ from tests.faults.awaits import BUGS, FLOWS, Kills, a_killer, drawn, everywhere,
 from tests.faults.tracing import LONG
 
 SEEDS = range(1, 21 if LONG else 2)
-EVERY = 1 if LONG else 4 if os.environ.get("CI") else 12  # of the places, always the same ones
+EVERY = 1 if LONG else 8 if os.environ.get("CI") else 12  # of the places, always the same ones
 ROOMS = {
     "webhooks": ["bridge/web/webhooks.py", "bridge/web/api.py", "bridge/intake.py", "bridge/sender.py"],
     "chat": ["bot/poller.py", "bot/app.py", "bot/chat.py", "bridge/reporter.py", "bridge/sender.py"],

@@ -24,9 +24,10 @@ from bridge.outbox import Outbox
 from bridge.ports import Duplicate, Live, Receipt, Store, Submitted, Transaction
 from storage import open_store
 from tests.fakes import FakeClock
+from tests.faults.tracing import LONG
 
 T = TypeVar("T")
-GROUPS = 10_000 if os.environ.get("CI") or os.environ.get("LONG") else 600
+GROUPS = 10_000 if LONG or os.environ.get("CI") else 600
 _A_SLICE = 200
 _DAY = timedelta(days=1)
 HOUSE = House(

@@ -12,6 +12,8 @@ from tests.faults.awaits import BUGS, FLOWS, Kills, a_killer, drawn, everywhere,
 from tests.faults.tracing import LONG
 
 SEEDS = range(1, 21 if LONG else 2)
+# The database's thread may be faster or slower by a round: the last time at a place is then met once less.
+_MOST = 0.9
 EVERY = 1 if LONG else 8 if os.environ.get("CI") else 12  # of the places, always the same ones
 ROOMS = {
     "webhooks": ["bridge/web/webhooks.py", "bridge/web/api.py", "bridge/intake.py", "bridge/sender.py"],
@@ -64,8 +66,7 @@ async def test_a_kill_at_any_await_loses_nothing_and_repeats_nothing(kills: Kill
     found = await everywhere(kills, flows, every=1 if LONG else every, all_times=LONG)
     print(found)
     assert found.wrong == []
-    # The database's thread may be faster or slower by a round: the last time at a place is then met once less.
-    assert found.killed >= 0.9 * found.points.total()
+    assert found.killed >= _MOST * found.points.total() - 1
     if EVERY == 1:  # fewer places may leave a room out
         assert found.files.issuperset(ROOMS[group])
 
@@ -73,10 +74,10 @@ async def test_a_kill_at_any_await_loses_nothing_and_repeats_nothing(kills: Kill
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_nor_when_anything_comes_in_any_order(kills: Kills, seed: int) -> None:
-    found = await everywhere(kills, {f"drawn {seed}": drawn(random.Random(seed))}, every=5 * EVERY)
+    found = await everywhere(kills, {f"drawn {seed}": drawn(random.Random(seed))}, every=2 * EVERY)
     print(found)
     assert found.wrong == []
-    assert found.killed >= 0.9 * found.points.total()
+    assert found.killed >= _MOST * found.points.total() - 1
 
 
 @pytest.mark.parametrize("name", BUGS)

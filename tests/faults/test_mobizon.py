@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(2 * 3600 if LONG else 120)
 def black_hole(port: int) -> Iterator[None]:
     """A port at which connections neither succeed nor fail: nobody accepts, and the queue is full."""
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # who stopped there still holds it
         listening.bind(("127.0.0.1", port))
         listening.listen(0)
         for waiting in (first, second):
@@ -130,7 +130,7 @@ async def test_while_no_connection_comes_about_a_page_waits_and_leaves_once(worl
         rows = await world.bridge.store.read(lambda tx: tx.find_notifications())
         assert {row.state for row in rows} == {State.PLANNED}
         assert all(row.failures for row in rows)
-    await world.mobizon.start(port)
+    await world.mobizon.start()
     await world.advance(minutes=10)
     assert sorted(sms.to for sms in world.mobizon.sent) == ["4915112345678", "77010000001"]
     assert world.card.text.count("on the handset") == 2

@@ -13,6 +13,7 @@ _SLOW = "steps: [{notify: [aigerim], wait: 10m}, {notify: [jonas]}]"
 
 
 async def _press(town: Town, label: str) -> Press:
+    await town.until(lambda: any(label in card.buttons for card in town.telegram.chat(OPS).cards))
     press = town.telegram.press(label, JONAS, OPS)
     await town.until(lambda: press.toast is not None)
     return press

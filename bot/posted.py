@@ -45,7 +45,7 @@ class Posted:
             await self._clock.wait(_EVERY)
 
     async def look(self, url: str) -> None:
-        """Whatever Telegram says, this never raises."""
+        """One look; whatever Telegram says is told by `reach` and raises nothing."""
         try:
             if not self._ours:  # a life before us may have registered it with another secret
                 await self._register(url)
@@ -63,8 +63,9 @@ class Posted:
             await self._reach.failed(DOWN, reason_of(error))
         except NotStored:
             log.error("what Telegram said of its posting could not be kept")
-        except Exception:
+        except Exception as error:
             log.exception("asking Telegram whether it posts failed")
+            await self._reach.failed(DOWN, f"a mistake of ours ({type(error).__name__}); please report it")
 
     async def _register(self, url: str) -> None:
         secret = self._secret.reveal() if self._secret else None

@@ -357,6 +357,14 @@ async def test_updates_that_are_not_posted_ring_by_sms_too_and_are_over(
         assert scene.door.over == [("telegram", kind)]
 
 
+async def test_a_mistake_of_ours_while_asking_whether_updates_are_posted_rings_too() -> None:
+    async with a_scene() as scene:
+        for _ in range(2):
+            await scene.bot.posted.look(cast("str", None))
+            scene.clock.advance(30)
+        assert "please report it" in scene.door.troubles["telegram", "down"]
+
+
 async def test_what_is_posted_is_looked_after_until_the_end() -> None:
     async with a_scene() as scene:
         looking = asyncio.create_task(scene.bot.posted.look_after(URL))

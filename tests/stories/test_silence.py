@@ -1,6 +1,7 @@
 """Silence from the chat: asked for once, made once, ended once; and nobody is forgotten when it is over."""
 
 from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,11 @@ class Town(World):
         return other
 
 
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    world = Town(tmp_path, CONFIG)
+@asynccontextmanager
+async def a_town(folder: Path, config: str) -> AsyncIterator[Town]:
+    """A town that is awake, and the Alertmanager that its config names."""
+    world = Town(folder, config)
     async with quiet_alertmanager(world.clock) as world.am:
-        config = CONFIG.replace(PLAIN, CLIMB)
         world.config_text = config.replace(
             "{token: am-secret}", f'{{token: am-secret, api_url: "{world.am.url}/", api_token: am-api}}'
         )
@@ -69,6 +70,12 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
                     await world.sleeps()
         finally:
             await world.telegram.stop()
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    async with a_town(tmp_path, CONFIG.replace(PLAIN, CLIMB)) as world:
+        yield world
 
 
 async def test_silence_is_made_once_for_this_group_and_whoever_pressed_has_it(town: Town) -> None:

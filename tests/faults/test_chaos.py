@@ -8,7 +8,7 @@ import pytest
 from tests.faults.chaos import torment
 
 LONG = os.environ.get("SMS_BRIDGE_TORTURE") == "long"
-MESSAGES = 100_000 if LONG else 1000 if os.environ.get("CI") else 500
+MESSAGES = 100_000 if LONG else 2000 if os.environ.get("CI") else 500
 
 
 @pytest.mark.timeout(4 * 3600 if LONG else 180)

@@ -10,7 +10,7 @@ before the older ones: the order of receipts decides what is news.
 
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -81,6 +81,7 @@ class _Book:
     last_seen: dict[tuple[str, str], datetime] = field(default_factory=dict)
     opened: dict[int, Incident] = field(default_factory=dict)
     changed: dict[int, Incident] = field(default_factory=dict)
+    repeated: dict[int, Incident] = field(default_factory=dict)  # seen once more, and nothing else
     plans: dict[int, list[Notification]] = field(default_factory=dict)
     again: dict[int, str] = field(default_factory=dict)  # incidents that are triggered once more, and why
     nobody: dict[int, datetime] = field(default_factory=dict)  # incidents without an SMS, and when their chat rings
@@ -103,6 +104,14 @@ class _Book:
             group.open.pop(incident.route, None)
             group.ended[incident.route] = incident
         (self.opened if incident.id in self.opened else self.changed)[incident.id] = incident
+
+    def put_again(self, incident: Incident) -> None:
+        """Keep an open incident that was seen once more and reads as before: its card has nothing new to show."""
+        if incident.id in self.opened or incident.id in self.changed:
+            self.put(incident)
+        else:
+            self.groups[incident.source, incident.group_key].open[incident.route] = incident
+            self.repeated[incident.id] = incident
 
     def note(self, record: AlertRecord) -> None:
         self.groups[record.source, record.group_key].know(record)
@@ -339,8 +348,8 @@ class _Hearing:
     def _join(self, incident: Incident, alerts: Sequence[Alert]) -> None:
         known = self._group.of_incident[incident.id]
         seen = self._seen(incident, self._report.truncated)  # before this webhook's own alerts are noted
-        joined = False
-        incident = incident.sharing(alert.labels for alert in alerts)
+        before_it, incident = incident, incident.sharing(alert.labels for alert in alerts)
+        joined, the_same = False, incident == before_it
         for alert in alerts:
             heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
             before = known.get(alert.fingerprint)
@@ -348,15 +357,18 @@ class _Hearing:
                 joined = True
             elif (heard.starts_at, heard.receipt) < (before.starts_at, before.receipt):
                 continue  # an HA twin that lags behind, or an older webhook understood late
+            the_same = the_same and before is not None and heard.describes_as(before)
             self._book.note(heard)
         if joined and incident.state is IncidentState.ACKNOWLEDGED and not self._in_raging_storm(incident):
             incident = replace(incident.trigger_again(), storm=None)
             self._book.again[incident.id] = "more has joined it"
-        incident = incident.describing(known.values(), **seen)
-        self._book.put(incident)
+        if the_same and seen["truncated"] == incident.truncated and incident.firing == _firing(known):
+            self._book.put_again(replace(incident, last_seen=seen["last_seen"]))
+        else:
+            self._book.put(incident.describing(known.values(), **seen))
         self.touched[incident.id] = "joined" if joined else "repeated"
         if joined:
-            what = f"{incident.firing} firing now"
+            what = f"{_firing(known)} firing now"
             self._book.timeline.append(TimelineEntry(incident.id, self._now, what, incident.source))
 
     def _in_raging_storm(self, incident: Incident) -> bool:
@@ -490,6 +502,7 @@ def _write(tx: Transaction, book: _Book, house: House, now: datetime) -> None:
     assert taken.start == book.first, "somebody else took numbers in this transaction"
     if book.changed:
         tx.save_incidents(book.changed.values())  # first: what ended makes room for what opens with the same key
+    tx.touch_incidents(one for number, one in book.repeated.items() if number not in book.changed)
     gathered = storms.gather(tx, house, book.opened.values(), now)
     book.opened |= gathered.members
     rows = [row for number, plan in book.plans.items() if not book.opened[number].told_by_storm for row in plan]
@@ -558,6 +571,10 @@ def _remind(tx: Transaction, house: House, number: int, now: datetime) -> None:
     tx.save_incidents([again])
     tx.add_timeline([TimelineEntry(number, now, "its source reminds of it", incident.source)])
     escalator.begin(tx, house, again, now)
+
+
+def _firing(records: Mapping[str, AlertRecord]) -> int:
+    return sum(record.is_firing for record in records.values())
 
 
 def _minutes(span: timedelta) -> str:

@@ -153,6 +153,7 @@ _alert_group = and_(alert.c.source == bindparam("of_source"), alert.c.group_key.
 
 add_incidents: Insert = insert(incident)
 save_incidents: Update = update(incident).where(incident.c.id == bindparam("row_id"))
+touch_incidents: Update = update(incident).where(incident.c.id == bindparam("row_id"))
 open_incidents: Select[Any] = select(incident).where(incident_open, _incident_group)
 ended_incidents: Select[Any] = (
     select(incident)

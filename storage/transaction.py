@@ -153,6 +153,10 @@ class SqlTransaction:
         names = (*_INCIDENT.names, "row_id")
         self._db.many(sql.save_incidents, names, ((*_INCIDENT.cells(incident), incident.id) for incident in incidents))
 
+    def touch_incidents(self, incidents: Iterable[Incident]) -> None:
+        names = ("row_id", "last_seen")
+        self._db.many(sql.touch_incidents, names, ((incident.id, incident.last_seen) for incident in incidents))
+
     def incident(self, incident_id: int) -> Incident | None:
         return self.incidents_by_id([incident_id]).get(incident_id)
 

@@ -53,6 +53,12 @@ class AlertRecord:
     def is_firing(self) -> bool:
         return self.status is AlertStatus.FIRING
 
+    def describes_as(self, other: "AlertRecord") -> bool:
+        """Whether an incident reads the same with the one as with the other: they differ by when they were heard."""
+        return (self.status, self.starts_at, self.name, self.place, self.fact, self.severity) == (
+            other.status, other.starts_at, other.name, other.place, other.fact, other.severity
+        )  # fmt: skip
+
     def ended(self, end: "AlertRecord") -> "AlertRecord":
         """Over, as `end` says; what either knows of later is kept."""
         return replace(

@@ -1,12 +1,15 @@
 """What webhooks mean together: twins that lag, backlogs understood out of order, groups that end and begin again."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.admission import Parsed
+from bridge.ports import Card, CardKind
 from bridge.sources import parse
 from tests.world import World, a_world, alert, firing, group
 
@@ -171,6 +174,28 @@ async def test_how_many_a_sender_leaves_out_is_its_latest_word(world: World) -> 
 
     (incident,) = await world.bridge.inquiries.incidents()
     assert incident.truncated == 3
+
+
+async def test_a_repeat_changes_when_it_was_seen_and_a_new_word_changes_the_card(world: World) -> None:
+    def told(summary: str) -> dict[str, Any]:
+        return group([alert("db1", severity="info") | {"annotations": {"summary": summary}}])  # its plan moves nothing
+
+    async def cards() -> list[Card]:
+        (incident,) = await world.bridge.inquiries.incidents()
+        return list(await world.bridge.store.read(lambda tx: tx.cards_of(CardKind.INCIDENT, incident.id)))
+
+    await world.post("alertmanager", told("the disk is full"))
+    (first,), before = await world.bridge.inquiries.incidents(), await cards()
+    await world.advance(minutes=1)
+    await world.post("alertmanager", told("the disk is full"))
+
+    (again,) = await world.bridge.inquiries.incidents()
+    assert first.last_seen is not None and again == replace(first, last_seen=first.last_seen + timedelta(minutes=1))
+    assert await cards() == before
+
+    await world.post("alertmanager", told("the disk is full and smoke comes out"))
+    await world.advance(seconds=5)
+    assert "smoke" in world.card.text
 
 
 async def test_two_prometheis_that_disagree_by_seconds_are_one_outbreak(world: World) -> None:

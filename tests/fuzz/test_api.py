@@ -20,8 +20,8 @@ from tests.faults.tracing import LONG
 from tests.world import PHONES, World, a_world, firing
 
 T = TypeVar("T")
-REQUESTS = 2500 if LONG else 20  # of each operation, right ones and as many wrong ones
-STRANGERS = 1_000_000 if LONG else 1000
+REQUESTS = 2500 if LONG else 100  # of each operation, right ones and as many wrong ones
+STRANGERS = 1_000_000 if LONG else 10_000
 DOCUMENT = document()
 _FOUND = schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()
 OPERATIONS: dict[str, Any] = {operation.label: operation for found in _FOUND if (operation := cast("Any", found).ok())}

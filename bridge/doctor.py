@@ -3,18 +3,18 @@
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bridge import calendars
-from bridge.client import CannotAsk, Client, clock_difference
+from bridge.client import CannotAsk, Client, api_token, clock_difference
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.config.values import SourceSettings
-from bridge.domain.house import House
+from bridge.domain.house import House, Role
 from bridge.domain.rota import Booked, FromCalendar, roster
 from bridge.metrics import Metrics
 from bridge.mobizon import Mobizon
@@ -30,7 +30,7 @@ from bridge.ports import (
     Unreachable,
 )
 from bridge.silences import call
-from bridge.texts import on_call
+from bridge.texts import length, on_call
 from storage import current_revision, head_revision, library_advice
 
 TEST_TEXT = "TEST, nothing is broken. sms-bridge doctor"
@@ -75,7 +75,11 @@ async def examine(config: Config, clock: Clock, url: str) -> AsyncIterator[Findi
             yield finding
     if config.server.public_url is not None:
         yield _public_url(config.server.public_url)
-    yield await _bridge(url)
+    running = await _bridge(url)
+    yield running
+    if running.mark is Mark.GOOD:
+        async for finding in _credentials(config, clock, url):
+            yield finding
 
 
 async def send_test(
@@ -239,6 +243,27 @@ async def _bridge(url: str) -> Finding:
         except CannotAsk as error:
             return Finding(Mark.BAD, f"bridge: running at {url}, but not ready", str(error))
     return Finding(Mark.GOOD, f"bridge: running and ready at {url}")
+
+
+async def _credentials(config: Config, clock: Clock, url: str) -> AsyncIterator[Finding]:
+    """When the running bridge was last shown each: after a rotation, whether the old one may go."""
+    try:
+        async with Client(url, api_token(config, Role.OBSERVER)) as client:
+            told = await client.get("/api/v1/credentials")
+    except CannotAsk as error:
+        yield Finding(Mark.NOTE, "credentials: when they were last used is not known", str(error))
+        return
+    now, since = clock.now(), datetime.fromisoformat(told["since"])
+    for one in told["items"]:
+        what = f"{one['owner']}, {one['which']}"
+        if one["last_used"] is not None:
+            ago = length(now - datetime.fromisoformat(one["last_used"]))
+            yield Finding(Mark.GOOD, f"{what}: last used {ago} ago")
+        elif now - since < _DAY:
+            yield Finding(Mark.GOOD, f"{what}: not used since the bridge began, {length(now - since)} ago")
+        else:
+            ago = length(now - since)
+            yield Finding(Mark.NOTE, f"{what}: not used in {ago}", "remove it, if nobody is meant to show it any more")
 
 
 async def _as_listed(config: Config, clock: Clock, message_id: str) -> Finding:

@@ -18,6 +18,7 @@ from bridge.inquiries import Inquiries, Money
 from bridge.ports import IncidentView, Live, Place, SmsView
 from bridge.web import shapes
 from bridge.web.bodies import read_body
+from bridge.web.credentials import LastUse
 from bridge.web.problems import Problem
 
 TOKEN = web.RequestKey("token", ApiToken)
@@ -33,7 +34,10 @@ _ID = re.compile(r"\d{1,18}", re.ASCII)
 class Api:
     """The handlers of `/api/v1`; each understands, asks the door or the inquiries, and says the answer."""
 
-    def __init__(self, config: Live[Config], dispatcher: Dispatcher, inquiries: Inquiries, clock: Clock) -> None:
+    def __init__(
+        self, config: Live[Config], dispatcher: Dispatcher, inquiries: Inquiries, clock: Clock, last_use: LastUse
+    ) -> None:
+        self._last_use = last_use
         self._config = config
         self._dispatcher = dispatcher
         self._inquiries = inquiries
@@ -161,6 +165,13 @@ class Api:
         if not isinstance(money, Money):
             raise Problem(503, f"Mobizon did not say: {money.reason}")
         return _json(shapes.balance(money))
+
+    async def credentials(self, request: web.Request) -> web.Response:
+        """Which credential of the config was last shown when; never the credential."""
+        _query(request)
+        used = self._last_use.of(self._config.value)
+        items = [shapes.CredentialUse.model_validate(shown) for shown in used]
+        return _json(shapes.CredentialList(since=self._last_use.since, items=items))
 
     def _chat(self, name: str | None) -> ChatPlace | None:
         chats = self._config.value.house.chats

@@ -17,6 +17,7 @@ from bridge.ports import Live, Store
 from bridge.web import bodies, credentials
 from bridge.web.answer_page import AnswerPage
 from bridge.web.api import TOKEN, Api
+from bridge.web.credentials import LastUse
 from bridge.web.openapi import Pages
 from bridge.web.operations import Operations, Ready, Reload
 from bridge.web.problems import Handler, Problem, as_problems
@@ -67,8 +68,9 @@ def build_apps(
     Run them without access log (it would write paths with tokens) and without handler cancellation (a
     receipt is stored although its sender left).
     """
-    webhooks = Webhooks(config, dispatcher, clock, metrics)
-    api = Api(config, dispatcher, inquiries, clock)
+    last_use = LastUse(clock)
+    webhooks = Webhooks(config, dispatcher, clock, metrics, last_use)
+    api = Api(config, dispatcher, inquiries, clock, last_use)
     operations = Operations(store, clock, metrics, reload, ready)
     pages = Pages()
     answers = AnswerPage(dispatcher, inquiries, clock)
@@ -88,6 +90,7 @@ def build_apps(
         Endpoint("GET", "/api/v1/receipts/{id}", Access.OBSERVER, api.receipt),
         Endpoint("POST", "/api/v1/receipts/{id}/replay", Access.OPERATOR, api.replay),
         Endpoint("GET", "/api/v1/balance", Access.OBSERVER, api.balance),
+        Endpoint("GET", "/api/v1/credentials", Access.OBSERVER, api.credentials),
         Endpoint("GET", "/-/healthy", Access.ANYBODY, operations.healthy, public=True),
         Endpoint("GET", "/healthz", Access.ANYBODY, operations.healthy),
         Endpoint("GET", "/-/ready", Access.ANYBODY, operations.ready),
@@ -106,10 +109,9 @@ def build_apps(
         telegram = TelegramWebhook(config, clock, telegram_webhook)
         endpoints.append(Endpoint("POST", "/telegram/{path}", Access.OWN, telegram.receive, public=True))
     server = config.value.server
-    public = _application([e for e in endpoints if e.public], config, on_loopback=False)
-    return _application(endpoints, config, on_loopback=is_loopback(server.listen[0])), (
-        public if server.public_listen else None
-    )
+    public = _application([e for e in endpoints if e.public], config, last_use, on_loopback=False)
+    on_loopback = is_loopback(server.listen[0])
+    return _application(endpoints, config, last_use, on_loopback=on_loopback), public if server.public_listen else None
 
 
 def is_loopback(host: str) -> bool:
@@ -120,10 +122,12 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _application(endpoints: Iterable[Endpoint], config: Live[Config], *, on_loopback: bool) -> web.Application:
+def _application(
+    endpoints: Iterable[Endpoint], config: Live[Config], last_use: LastUse, *, on_loopback: bool
+) -> web.Application:
     app = web.Application(middlewares=[as_problems])
     for endpoint in endpoints:
-        handler = _guarded(endpoint, config, on_loopback=on_loopback)
+        handler = _guarded(endpoint, config, last_use, on_loopback=on_loopback)
         # Both spellings are served: a redirect to the other one would lose a POST.
         for path in dict.fromkeys((endpoint.path, endpoint.path.rstrip("/") + "/")):
             resource = app.router.add_resource(path)
@@ -132,7 +136,7 @@ def _application(endpoints: Iterable[Endpoint], config: Live[Config], *, on_loop
     return app
 
 
-def _guarded(endpoint: Endpoint, config: Live[Config], *, on_loopback: bool) -> Handler:
+def _guarded(endpoint: Endpoint, config: Live[Config], last_use: LastUse, *, on_loopback: bool) -> Handler:
     """The handler, behind a check of the API token; a body is never read before."""
     match endpoint.access:
         case Access.ANYBODY | Access.OWN | Access.LINK:
@@ -153,6 +157,7 @@ def _guarded(endpoint: Endpoint, config: Live[Config], *, on_loopback: bool) -> 
         if token.role < needed:
             has, wanted = (role.name.lower() for role in (token.role, needed))
             raise Problem(403, f"token {token.name} has the role {has}; this takes {wanted}")
+        last_use.note(f"api.tokens.{token.name}", token.secret)
         request[TOKEN] = token
         return await endpoint.handler(request)
 

@@ -2,24 +2,57 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from bridge.config import ApiToken, Credentials
+from bridge.clock import Clock
+from bridge.config import ApiToken, Config, Credentials
 from bridge.domain.secret import Secret
 
 
-def admits(credentials: Credentials, authorization: Sequence[str]) -> bool:
-    """Whether these Authorization headers open a source. Every credential is compared, in constant time."""
-    if credentials.open:
-        return True
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One credential of the config: whose, which of them, and when it was last shown; None: not since the start."""
+
+    owner: str
+    which: str
+    last_used: datetime | None
+
+
+class LastUse:
+    """When each credential was last shown, since this process began: after a rotation, whether the old one still is."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._at: dict[tuple[str, Secret], datetime] = {}
+        self.since = clock.now()
+
+    def note(self, owner: str, secret: Secret) -> None:
+        """That it was shown now; `owner` is where it stands in the config, as `sources.alertmanager`."""
+        self._at[owner, secret] = self._clock.now()
+
+    def of(self, config: Config) -> Iterator[Shown]:
+        """Every credential of the config, in its order."""
+        for name, source in config.sources.items():
+            owner, known = f"sources.{name}", source.credentials
+            for kind, secrets in (("token", known.tokens), ("basic pair", [password for _, password in known.basic])):
+                for n, secret in enumerate(secrets, 1):
+                    yield Shown(owner, f"{kind} {n} of {len(secrets)}", self._at.get((owner, secret)))
+        for name, token in config.api_tokens.items():
+            yield Shown(f"api.tokens.{name}", "token", self._at.get((f"api.tokens.{name}", token.secret)))
+
+
+def opened_by(credentials: Credentials, authorization: Sequence[str]) -> Secret | None:
+    """The credential that these Authorization headers show; every one is compared, in constant time."""
     scheme, shown = _shown(authorization)
-    matches: list[bool] = []
+    matches: list[tuple[bool, Secret]] = []
     if scheme == "bearer" and shown:
-        matches = [secret.matches(shown) for secret in credentials.tokens]
+        matches = [(secret.matches(shown), secret) for secret in credentials.tokens]
     elif scheme == "basic" and (pair := _pair(shown)):
         name, password = pair
-        matches = [Secret(user).matches(name) & secret.matches(password) for user, secret in credentials.basic]
-    return any(matches)
+        matches = [(Secret(u).matches(name) & secret.matches(password), secret) for u, secret in credentials.basic]
+    return next((secret for fits, secret in matches if fits), None)
 
 
 def token_of(authorization: Sequence[str], tokens: Mapping[str, ApiToken]) -> ApiToken | None:

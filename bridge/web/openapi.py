@@ -71,6 +71,10 @@ OPERATIONS = (
         202, shapes.ReceiptKept, refusals=(401, 403, 404, 503),
     ),
     Operation("GET", "/api/v1/balance", "Money left at Mobizon.", 200, shapes.BalanceNow, refusals=(401, 503)),
+    Operation(
+        "GET", "/api/v1/credentials", "Which credential of the config was last shown when.",
+        200, shapes.CredentialList, refusals=(400, 401),
+    ),
 )  # fmt: skip
 
 

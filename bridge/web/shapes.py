@@ -180,6 +180,23 @@ class BalanceNow(BaseModel):
     days_left: int | None
 
 
+class CredentialUse(BaseModel):
+    """One credential of the config, by where it stands there, and when a request last showed it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    owner: str
+    which: str
+    last_used: datetime | None
+
+
+class CredentialList(BaseModel):
+    """Of every credential that senders show. `since`: when this process began to watch."""
+
+    since: datetime
+    items: list[CredentialUse]
+
+
 class FieldProblem(BaseModel):
     """One field, and what is wrong with it."""
 

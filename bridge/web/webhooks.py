@@ -19,6 +19,7 @@ from bridge.ports import Live, NotStored
 from bridge.sources import NotJson, check_json, clean, read_json
 from bridge.web import credentials, problems
 from bridge.web.bodies import Garbled, TooBig, read_body
+from bridge.web.credentials import LastUse
 from bridge.web.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,10 @@ _BIG = 256 * 1024  # bytes; checking more than this in the event loop would hold
 class Webhooks:
     """The handler of `/webhooks/{source}` and `/webhooks/{source}/{route}`, for every method."""
 
-    def __init__(self, config: Live[Config], dispatcher: Dispatcher, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, config: Live[Config], dispatcher: Dispatcher, clock: Clock, metrics: Metrics, last_use: LastUse
+    ) -> None:
+        self._last_use = last_use
         self._config = config
         self._dispatcher = dispatcher
         self._clock = clock
@@ -58,8 +62,11 @@ class Webhooks:
             raise Problem(404, "no source of this name; sources in the config has those there are")
         if request.method != "POST":
             raise Problem(405, "webhooks are sent with POST", headers={"Allow": "POST"})
-        if not credentials.admits(source.credentials, request.headers.getall("Authorization", ())):
-            await self._refuse(source)
+        if not source.credentials.open:
+            secret = credentials.opened_by(source.credentials, request.headers.getall("Authorization", ()))
+            if secret is None:
+                await self._refuse(source)
+            self._last_use.note(f"sources.{source.name}", secret)
         route = self._route(config, source, request)
         body = await self._body(source, request, config.server.max_body)
         told = request.headers

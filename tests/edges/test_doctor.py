@@ -24,7 +24,7 @@ from storage import head_revision
 from tests.edges.cli_scene import a_config, a_terminal
 from tests.fakes import FakeClock
 from tests.quiet import quiet_alertmanager
-from tests.world import CONFIG, OPS, WATCH, World
+from tests.world import CONFIG, OPS, WATCH, World, firing
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -111,6 +111,38 @@ async def alone(tmp_path: Path) -> AsyncIterator[Config]:
 
 async def found(config: Config, clock: Any = None) -> list[Finding]:
     return [one async for one in examine(config, clock or SystemClock(), NOBODY)]
+
+
+async def test_which_credential_is_still_shown_is_told(tmp_path: Path) -> None:
+    two = "{token_file: tokens}"
+    tokens = tmp_path / "tokens"
+    tokens.write_text("old-secret\nam-secret\n")
+    tokens.chmod(0o600)
+    async with a_terminal(tmp_path, CONFIG.replace("{token: am-secret}", two)) as terminal:
+        world = terminal.world
+        url = f"http://127.0.0.1:{world.bridge.ports[0]}"
+        await world.post("alertmanager", firing("db1"))
+        await world.advance(minutes=10)
+        config = load_config(terminal.config)
+
+        findings = [one async for one in examine(config, world.clock, url)]
+        assert about(findings, "sources.alertmanager, token 2 of 2").what.endswith("last used 10 min ago")
+        assert about(findings, "sources.alertmanager, token 1 of 2").what.endswith("since the bridge began, 10 min ago")
+        assert about(findings, "api.tokens.scripts").what.endswith("last used 0 s ago")
+
+        world.clock.advance(86400)
+        findings = [one async for one in examine(config, world.clock, url)]
+        old = about(findings, "sources.alertmanager, token 1 of 2")
+        assert old.mark is Mark.NOTE and "remove it" in old.to_do and old.what.endswith("not used in 1 d")
+        assert "secret" not in repr(findings)
+
+
+async def test_without_a_token_when_credentials_were_used_is_not_known(tmp_path: Path) -> None:
+    no_tokens = CONFIG[: CONFIG.index("api:")]
+    async with a_terminal(tmp_path, no_tokens) as terminal:
+        said = await terminal.types("doctor")
+    assert "! credentials: when they were last used is not known" in said.out
+    assert said.code == 0
 
 
 def about(findings: list[Finding], what: str) -> Finding:

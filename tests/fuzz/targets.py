@@ -285,7 +285,7 @@ def headers(data: bytes) -> None:
     shown = [line.decode("utf-8", "surrogateescape") for line in data.split(b"\n")] if data else []
     secret = Secret(RIGHT)
     wanted = Credentials(tokens=(secret,), basic=(("am", secret),))
-    opens = credentials.admits(wanted, shown)
+    opens = credentials.opened_by(wanted, shown) is not None
     token = credentials.token_of(shown, {"scripts": ApiToken("scripts", secret, Role.OPERATOR)})
     if RIGHT not in data.decode(errors="replace"):
         assert token is None

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SECTOR = 512
-CALLS = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate")
+CALLS = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
 TRACED = ("-f", "-y", "-xx", "-s", "1000000", "-e", f"trace={','.join(CALLS)}")
 """What strace has to be told, so that `read_log` finds everything."""
+_UNLINK = re.compile(r'^\d+ +unlink\("([^"]*)"\) += 0$')
 _CALL = re.compile(r'^\d+ +(\w+)\(\d+<([^>]*)>(?:, "([^"]*)")?((?:, \d+)*)(.*)$')
 
 
@@ -43,13 +44,20 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class Remove:
+    """A file deleted; that is on disk at once, as directory entries are here."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """The world was told this: it has to be true after any later cut."""
 
     line: str
 
 
-Step = Write | Truncate | Sync | Told
+Step = Write | Truncate | Sync | Remove | Told
 
 
 def read_log(log: Path, told: str) -> list[Step]:
@@ -58,6 +66,8 @@ def read_log(log: Path, told: str) -> list[Step]:
 
 
 def _step(line: str, told: str) -> Step | None:
+    if unlinked := _UNLINK.match(line):
+        return Remove(Path(_bytes(unlinked[1]).decode()).name)
     found = _CALL.match(line)
     if found is None:
         assert not re.match(r"^\d+ +(pwrite64|fdatasync|ftruncate)\(", line), f"not understood: {line[:200]}"
@@ -107,6 +117,9 @@ def images(steps: Sequence[Step], files: Sequence[str], count: int, chance: rand
                 case Sync(name):
                     for done in unsynced.pop(name, []):
                         _apply(durable[name], done)
+                case Remove(name) if name in durable:
+                    durable[name].clear()
+                    unsynced.pop(name, None)
                 case Write(name) | Truncate(name) if name in durable:
                     unsynced[name].append(step)
         number = cut + 1

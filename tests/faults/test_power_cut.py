@@ -16,7 +16,7 @@ from tests.faults.life import SAID, message, write_config
 from tests.faults.tracing import LONG, lives, needs_strace
 
 IMAGES = 50_000 if LONG else 1000
-FILES = ("bridge.db", "bridge.db-wal")
+FILES = ("bridge.db", "bridge.db-wal", "bridge.db-journal")  # the last serves while the first is made
 _OPENED = 10  # each so many-th image is opened by our own storage; SQLite recovers the others just so
 pytestmark = [needs_strace, pytest.mark.timeout(4 * 3600 if LONG else 300)]
 

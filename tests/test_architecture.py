@@ -21,7 +21,7 @@ OWNERS = {
     "aiohttp": ("bot", "bridge.app", "bridge.demo", "bridge.web"),
     "aiosqlite": ("storage",),
     "alembic": ("storage",),
-    "anyascii": ("bridge.domain.sms",),
+    "anyascii": ("bridge.domain.letters",),
     "apscheduler": ("bridge.ticker",),
     "bot": ("bridge.app", "bridge.demo", "bridge.doctor"),
     "httpx": ("bridge.calendars", "bridge.client", "bridge.heartbeat", "bridge.mobizon", "bridge.silences"),

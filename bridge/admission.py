@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from bridge import escalator, links, storms, texts, watch
-from bridge.domain import escalation
+from bridge.domain import escalation, places
 from bridge.domain import storm as storm_rules
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.escalation import Policy
@@ -425,7 +425,8 @@ class _Hearing:
 
     def _record(self, alert: Alert) -> AlertRecord:
         """A firing alert as it is remembered, as yet of no incident."""
-        place = texts.place(alert.labels, self._house.sms.where)
+        which = places.telling(alert.labels, self._house.sms.where)
+        place = next(map(places.without_port, which.values()), "")
         return AlertRecord(
             incident_id=0,
             source=self._receipt.source,
@@ -439,6 +440,7 @@ class _Hearing:
             severity=alert.severity,
             last_seen=self._at,
             receipt=self._receipt.id,
+            which=which,
         )
 
     def _end_of(self, fingerprint: str, starts_at: datetime) -> AlertRecord:

@@ -5,7 +5,7 @@ places, the clock and the number stay; the fact gives way first.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,6 @@ from bridge.domain.house import House, SmsRules
 from bridge.domain.incident import Incident
 from bridge.domain.rota import FOREVER, Roster
 
-_PORT = re.compile(r":\d{1,5}$")
 _ADDRESS = re.compile(r"^[\d.:]+$")
 _ASIDE = re.compile(r"\s*\((?:instance|on|host) [^)]*\)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
@@ -25,12 +24,6 @@ _LINK = re.compile(r" (https?://\S+/a/)([1-9A-HJ-NP-Za-km-z]{11})$")
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _LEAST_FACT = 20  # characters; a shorter stump tells nothing
-
-
-def place(labels: Mapping[str, str], where: Sequence[str]) -> str:
-    """Which one: the first of the `where` labels that is there, without its port."""
-    found = next((labels[label] for label in where if labels.get(label)), "")
-    return _PORT.sub("", found) if found.count(":") == 1 else found
 
 
 def fact(alert: Alert, where: str) -> str:

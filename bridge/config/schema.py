@@ -276,7 +276,7 @@ _SMS = _keys(
         "default_region": _text("The country of numbers written without one, like 8 701 000 00 01."),
         "allowed_regions": _words("The only countries an SMS goes to; default_region alone without it."),
         "confirm_above_segments": _number("Longer texts ask before they are sent.", 1, 10),
-        "where": _words("Labels that say which machine; the first one an alert has is in its SMS."),
+        "where": _words("Labels that say which one: the first that an alert has, or that differs within a group."),
         "validity": _duration("How long the operator tries; a page of 02:00 wakes nobody at 07:00.", default="60m"),
     },
 )

@@ -13,6 +13,7 @@ from bridge import texts
 from bridge.domain.alert import Alert, AlertStatus
 from bridge.domain.house import SmsRules
 from bridge.domain.incident import Incident
+from bridge.domain.places import place as place_of
 from bridge.domain.sms import measure, plain
 
 BEGAN = datetime(2026, 11, 19, 22, 10, tzinfo=UTC)
@@ -152,7 +153,7 @@ def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary
     ],
 )
 def test_the_place_is_the_first_label_that_says_which_one(labels: dict[str, str], place: str) -> None:
-    assert texts.place(labels, ("instance", "host", "pod", "job")) == place
+    assert place_of(labels, ("instance", "host", "pod", "job")) == place
 
 
 @pytest.mark.parametrize("started_at", [datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])

@@ -135,6 +135,18 @@ class Admission:
             (self._metrics.alerts if name == "alerts" else self._metrics.suppressed).labels(*labels).inc(times)
 
 
+def foresee(
+    house: House, receipt: Receipt, report: Report, now: datetime, number: int
+) -> list[tuple[Incident, list[Notification]]]:
+    """The incidents that this report would open where nothing is known yet, each with its plan; nothing is written.
+
+    `number` is that of the first; their rows are numbered on from there.
+    """
+    book = _Book(number, count(number))
+    _Hearing(book, house, receipt, report, now).hear()
+    return [(incident, book.plans.get(incident.id, [])) for incident in book.opened.values()]
+
+
 def _unreadable(book: _Book, parsed: Parsed) -> None:
     book.tally["suppressed", "unreadable"] += 1
     result = {"problem": parsed.problem}

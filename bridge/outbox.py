@@ -498,7 +498,7 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
         return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
-        text = _about(incident, row, house, now)
+        text = wording(incident, row, house, now)
         validity = house.sms.page_validity
     assert text is not None
     size = sms.measure(text)
@@ -515,7 +515,7 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
     )
 
 
-def _about(incident: Incident, row: Notification, house: House, now: datetime) -> str:
+def wording(incident: Incident, row: Notification, house: House, now: datetime) -> str:
     """The SMS about an incident, as it has to read now."""
     zone = house.zone_of(incident.chat)
     match row.purpose:

@@ -31,7 +31,7 @@ OWNERS = {
     "pydantic": ("bot", "bridge.config", "bridge.web"),  # aiogram speaks it
     "recurring_ical_events": ("bridge.calendars",),
     "rich": ("bridge.cli", "bridge.demo"),
-    "ruamel": ("bridge.config", "bridge.web"),
+    "ruamel": ("bridge.config", "bridge.rules", "bridge.web"),
     "sqlalchemy": ("storage",),
     "storage": ("bridge.app", "bridge.cli", "bridge.demo", "bridge.doctor", "bridge.explain"),
     "structlog": ("bridge.logs",),

@@ -201,9 +201,13 @@ TELLINGS: dict[str, Callable[[Incident, SmsRules], str]] = {
 @pytest.mark.parametrize("kind", TELLINGS)
 @given(incident=incidents(), rules=RULES)
 def test_texts_fit_and_more_room_never_shows_less(kind: str, incident: Incident, rules: SmsRules) -> None:
+    obeys(TELLINGS[kind], incident, rules)
+
+
+def obeys(told: Callable[[Incident, SmsRules], str], incident: Incident, rules: SmsRules) -> None:
     shown: set[str] = set()
     for segments in (1, 2, 3, 5):
-        text = TELLINGS[kind](incident, replace(rules, max_segments=segments))
+        text = told(incident, replace(rules, max_segments=segments))
         assert measure(text).segments <= segments
         assert "#1042" in text and "Troub" in text
         assert shorten(text, segments) == text
@@ -212,6 +216,27 @@ def test_texts_fit_and_more_room_never_shows_less(kind: str, incident: Incident,
         shown = now
         for torn in (r"👩(?!‍💻)", r"(?<!👩‍)💻", "e(?!\u0301)\\d", r"\d\u0301"):
             assert not re.search(torn, text) or rules.alphabet == "gsm7" or rules.may_spell
+
+
+def _in_full(incident: Incident, rules: SmsRules) -> str:
+    return texts.page(incident, replace(rules, max_segments=9), ALMATY)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        _in_full,
+        lambda incident, rules: _in_full(incident, rules)[: 160 * rules.max_segments],
+        lambda incident, rules: _in_full(incident, rules)[: 60 * rules.max_segments] + " 03:10 #1042",
+        lambda incident, rules: texts.page(incident, replace(rules, max_segments=1 + rules.max_segments % 2), ALMATY),
+    ],
+)
+def test_cutting_by_characters_and_showing_less_for_more_are_noticed(broken: Callable[..., str]) -> None:
+    told = " ".join(f"👩‍💻{number} слово{number + 1}" for number in range(2000, 2100, 2))
+    incident = replace(DISK, title="Trouble", fact=told)
+    obeys(TELLINGS["page"], incident, SmsRules())
+    with pytest.raises(AssertionError):
+        obeys(broken, incident, SmsRules())
 
 
 @given(

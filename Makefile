@@ -30,6 +30,7 @@ check: setup ## format, lint, types, arrows
 
 bench: setup ## the table of the README, measured here
 	@$(PYTHON) -m tests.bench.bench
+	@$(PYTHON) -m tests.bench.texts $(or $(RULES),examples/rules.yml)
 
 torture: setup ## the long fault runs and the long fuzzing; hours, not minutes
 	@./tests/prepare.sh

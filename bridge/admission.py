@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from bridge import escalator, links, storms, texts, watch
-from bridge.domain import escalation
+from bridge.domain import escalation, places
 from bridge.domain import storm as storm_rules
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.escalation import Policy
@@ -142,6 +142,18 @@ class Admission:
         """A transaction may run twice, but it is committed once."""
         for (name, *labels), times in tally.items():
             (self._metrics.alerts if name == "alerts" else self._metrics.suppressed).labels(*labels).inc(times)
+
+
+def foresee(
+    house: House, receipt: Receipt, report: Report, now: datetime, number: int
+) -> list[tuple[Incident, list[Notification]]]:
+    """The incidents that this report would open where nothing is known yet, each with its plan; nothing is written.
+
+    `number` is that of the first; their rows are numbered on from there.
+    """
+    book = _Book(number, count(number))
+    _Hearing(book, house, receipt, report, now).hear()
+    return [(incident, book.plans.get(incident.id, [])) for incident in book.opened.values()]
 
 
 def _unreadable(book: _Book, parsed: Parsed) -> None:
@@ -437,7 +449,8 @@ class _Hearing:
 
     def _record(self, alert: Alert) -> AlertRecord:
         """A firing alert as it is remembered, as yet of no incident."""
-        place = texts.place(alert.labels, self._house.sms.where)
+        which = places.telling(alert.labels, self._house.sms.where)
+        place = next(map(places.without_port, which.values()), "")
         return AlertRecord(
             incident_id=0,
             source=self._receipt.source,
@@ -451,6 +464,7 @@ class _Hearing:
             severity=alert.severity,
             last_seen=self._at,
             receipt=self._receipt.id,
+            which=which,
         )
 
     def _end_of(self, fingerprint: str, starts_at: datetime) -> AlertRecord:

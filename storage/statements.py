@@ -677,7 +677,7 @@ forget: tuple[Update | Delete, ...] = (
     .values(number=None, text=None, link_token=None, target=func.coalesce(notification.c.person, literal("forgotten"))),
     update(incident)
     .where(_some(incident, incident.c.ended_at < _before, incident.c.fact != literal("")))
-    .values(fact="", places=(), labels={}),
+    .values(fact="", places=(), within="", labels={}),
     delete(question).where(_some(question, question.c.expires_at < _before, question.c.answer.is_not(None))),
     delete(card).where(_some(card, card.c.changed_at < _before, ~card_single)),
     delete(alert).where(alert.c.last_seen < _before, alert.c.ended_at.is_not(None)),

@@ -233,6 +233,7 @@ incident = Table(
     Column("token", Text, nullable=False, server_default=""),
     Column("labels", Json, nullable=False, server_default="{}"),
     Column("storm", BigInteger),
+    Column("within", Text, nullable=False, server_default=""),
 )
 incident_open = incident.c.state != said(IncidentState.RESOLVED)
 # One open incident per key is the database's promise.
@@ -276,6 +277,7 @@ alert = Table(
     Column("ended_at", Instant),
     Column("receipt", BigInteger, nullable=False),
     Column("by_hand", Boolean, nullable=False, server_default=false()),
+    Column("which", Json, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("source", "group_key", "fingerprint", "incident_id"),
 )
 

@@ -21,7 +21,7 @@ OWNERS = {
     "aiohttp": ("bot", "bridge.app", "bridge.demo", "bridge.web"),
     "aiosqlite": ("storage",),
     "alembic": ("storage",),
-    "anyascii": ("bridge.domain.sms",),
+    "anyascii": ("bridge.domain.letters",),
     "apscheduler": ("bridge.ticker",),
     "bot": ("bridge.app", "bridge.demo", "bridge.doctor"),
     "httpx": ("bridge.calendars", "bridge.client", "bridge.heartbeat", "bridge.mobizon", "bridge.silences"),
@@ -31,7 +31,7 @@ OWNERS = {
     "pydantic": ("bot", "bridge.config", "bridge.web"),  # aiogram speaks it
     "recurring_ical_events": ("bridge.calendars",),
     "rich": ("bridge.cli", "bridge.demo"),
-    "ruamel": ("bridge.config", "bridge.web"),
+    "ruamel": ("bridge.config", "bridge.rules", "bridge.web"),
     "sqlalchemy": ("storage",),
     "storage": ("bridge.app", "bridge.cli", "bridge.demo", "bridge.doctor", "bridge.explain"),
     "structlog": ("bridge.logs",),

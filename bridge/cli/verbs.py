@@ -177,29 +177,54 @@ def config_schema() -> None:
 
 @app.command()
 def explain(
-    config: ConfigFile,
-    payload: Annotated[Path, typer.Argument(metavar="PAYLOAD.json", help="A webhook's body; - reads it from stdin.")],
-    source: Annotated[str, typer.Option("--source", metavar="NAME", help="The source of the config it comes from.")],
+    payloads: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PAYLOAD.json", help="A webhook's body; - reads it from stdin.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The config file; --rules goes without one too.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="The source of the config it comes from.")
+    ] = None,
     route: Annotated[str | None, typer.Option("--route", metavar="NAME", help="As in /webhooks/SOURCE/ROUTE.")] = None,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="As if it came then: 03:00, or 2026-12-24T03:00.")
+    ] = None,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rules", metavar="PATH…", help="Files or folders of Prometheus' alert rules: how each would read."
+        ),
     ] = None,
     output: Answer = Output.TEXT,
 ) -> None:
     """Show what a webhook would do, sending nothing.
 
     Its alerts and their routes, the incident, and its whole plan: who is called when, and each SMS word for word.
+    With --rules instead how each alert rule would read as an SMS, its labels and values made up.
     """
-    loaded, now = asking.load(config), SystemClock().now()
+    loaded, now = asking.load(config) if config else None, SystemClock().now()
     if at is not None:
-        now = typed.some_day(at, loaded.house.time_zone, now)
-    if str(payload) == "-":
+        now = typed.some_day(at, loaded.house.time_zone if loaded else ZoneInfo("UTC"), now)
+    if rules:
+        _explain_rules([*rules, *(payloads or ())], loaded, source, output, now)
+        return
+    if loaded is None:
+        raise typer.BadParameter("a webhook is explained by a config: --config FILE; only --rules goes without")
+    if source is None:
+        raise typer.BadParameter(
+            f"--source NAME: which source it comes from; there are: {', '.join(loaded.house.sources)}"
+        )
+    if not payloads or len(payloads) > 1:
+        raise typer.BadParameter("one PAYLOAD.json, or - for stdin")
+    if str(payloads[0]) == "-":
         body = sys.stdin.buffer.read()
     else:
         try:
-            body = payload.read_bytes()
+            body = payloads[0].read_bytes()
         except OSError as error:
-            raise asking.failed(f"{payload}: cannot be read ({error.strerror})") from error
+            raise asking.failed(f"{payloads[0]}: cannot be read ({error.strerror})") from error
     _explain(loaded, source, body, route, output, now)
 
 
@@ -602,3 +627,22 @@ def _explain(config: "Config", source: str, body: bytes, route: str | None, outp
         words.say_explanation(found, config.house.watch.chat)
     if found.problem:
         raise typer.Exit(1)
+
+
+def _explain_rules(
+    paths: Sequence[Path], config: "Config | None", source: str | None, output: Output, now: datetime
+) -> None:
+    from bridge.explain_rules import NO_CONFIG, read_rules
+    from bridge.rules import read
+
+    house = config.house if config else NO_CONFIG
+    if source is not None and source not in house.sources:
+        raise asking.failed(f"no source is called {source}; there are: {', '.join(house.sources) or 'none'}")
+    found = read(paths)
+    readings = list(read_rules(found.rules, house, now, source=source))
+    if output is Output.JSON:
+        words.say_json(words.readings_json(readings, found.problems))
+    else:
+        words.say_readings(readings, has_config=config is not None)
+    if found.problems:
+        raise asking.failed(*found.problems)

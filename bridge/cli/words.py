@@ -17,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from bridge.domain.notification import Notification
     from bridge.explain import ExplainedIncident, Explanation
+    from bridge.explain_rules import Reading
 
 
 def say(line: str) -> None:
@@ -345,3 +346,74 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
 
 def _iso(at: datetime | None, zone: ZoneInfo) -> str | None:
     return at.astimezone(zone).isoformat() if at else None
+
+
+def say_readings(readings: Sequence["Reading"], *, has_config: bool) -> None:
+    """Each rule's name and file, then its SMS, what it is billed as and what it leaves out; all of it at a glance."""
+    from bridge.explain_rules import summary
+
+    for one in readings:
+        where = f"{one.rule.file}:{one.rule.line}"
+        route = f"route {one.route}" if one.route else "no route matched"
+        say(" · ".join([one.rule.name, where, route if one.pages else f"{route}: only a card"]))
+        say(f"    {one.text}")
+        left_out = f"; without {', '.join(one.dropped)}" if one.dropped else ""
+        say(f"    {one.size.alphabet}, {one.size.characters} characters, {_parts(one.size.segments)}{left_out}")
+    if not readings:
+        return
+    whole = summary(readings)
+    say("")
+    one_part = _share(whole.in_one_part, whole.texts)
+    say(f"{whole.texts} alert rule{'s' * (whole.texts != 1)}. In one part: {one_part}; {whole.parts:.2f} parts each.")
+    alphabets = (f"{alphabet} {_share(number, whole.texts)}" for alphabet, number in sorted(whole.alphabets.items()))
+    say(f"Alphabets: {', '.join(alphabets)}. Nothing left out: {_share(whole.whole, whole.texts)}.")
+    if whole.card_only:
+        say(f"{whole.card_only} page nobody: their route has no policy, or none matched. This is how they would read.")
+    if whole.worst:
+        say("Most left out:")
+    for one in whole.worst:
+        say(f"  {one.rule.name}, {_parts(one.size.segments)}: {', '.join(one.dropped)}")
+    if not has_config:
+        say("Without --config: one route for all, and no link at the end.")
+    say("Labels and values are made up; what the rules themselves say is theirs.")
+
+
+def _parts(count: int) -> str:
+    return f"{count} part{'s' * (count != 1)}"
+
+
+def _share(some: int, of: int) -> str:
+    return f"{some} of {of} ({100 * some / of:.1f} %)"
+
+
+def readings_json(readings: Sequence["Reading"], problems: Sequence[str]) -> dict[str, Any]:
+    from bridge.explain_rules import summary
+
+    whole = summary(readings)
+    return {
+        "texts": [
+            {
+                "alert": one.rule.name,
+                "file": one.rule.file,
+                "line": one.rule.line,
+                "labels": dict(one.labels),
+                "route": one.route or None,
+                "pages": one.pages,
+                "text": one.text,
+                "alphabet": one.size.alphabet,
+                "segments": one.size.segments,
+                "dropped": list(one.dropped),
+            }
+            for one in readings
+        ],
+        "summary": {
+            "texts": whole.texts,
+            "in_one_segment": whole.in_one_part,
+            "mean_segments": round(whole.parts, 4),
+            "alphabets": dict(whole.alphabets),
+            "nothing_dropped": whole.whole,
+            "card_only": whole.card_only,
+            "worst": [one.rule.name for one in whole.worst],
+        },
+        "problems": list(problems),
+    }

@@ -9,6 +9,15 @@ from enum import StrEnum
 NO_START = datetime(1970, 1, 1, tzinfo=UTC)
 """What stands for the start of an alert whose source gave none: the same for every repeat."""
 
+_SEVERITIES = (
+    {"critical", "disaster", "emergency", "fatal", "page"},
+    {"error", "high", "major"},
+    {"warning", "warn", "average", "medium"},
+    {"minor", "low"},
+    {"info", "information", "none", "debug"},
+)
+_UNKNOWN = 2  # a word of the house's own is no reason to look away
+
 
 class AlertStatus(StrEnum):
     """What a source says of one alert."""
@@ -71,3 +80,9 @@ class Report:
         parts = sorted(f"{a.fingerprint} {a.status} {a.starts_at.isoformat()}" for a in self.alerts)
         told = "\n".join((self.receiver, self.group_key, *parts))
         return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()
+
+
+def badness(severity: str) -> int:
+    """The rank of a severity by the words that monitoring systems use; 0 is the worst."""
+    word = severity.casefold()
+    return next((rank for rank, words in enumerate(_SEVERITIES) if word in words), _UNKNOWN)

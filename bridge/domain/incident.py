@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
-from bridge.domain.alert import NO_START, AlertStatus
+from bridge.domain.alert import NO_START, AlertStatus, badness
+from bridge.domain.places import apart
 
 STALE_WITHIN = timedelta(minutes=5)
 """A firing this soon after its own resolve, with the same start, is an old news item, not a new outbreak."""
@@ -31,7 +33,8 @@ class AlertRecord:
     """What we remember of one alert of one incident (incident 0: a resolve that came without its firing).
 
     `receipt` is the newest webhook that told of it, `last_seen` when that was received. News is put in order by
-    these numbers: webhooks may be understood in another order, and clocks are set back.
+    these numbers: webhooks may be understood in another order, and clocks are set back. `which` are the labels that
+    may tell it from the others, the most telling first.
     """
 
     incident_id: int
@@ -48,6 +51,7 @@ class AlertRecord:
     ended_at: datetime | None = None
     receipt: int = 0
     by_hand: bool = False  # a person ended it; its source goes on saying that it fires
+    which: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_firing(self) -> bool:
@@ -55,9 +59,7 @@ class AlertRecord:
 
     def describes_as(self, other: "AlertRecord") -> bool:
         """Whether an incident reads the same with the one as with the other: they differ by when they were heard."""
-        return (self.status, self.starts_at, self.name, self.place, self.fact, self.severity) == (
-            other.status, other.starts_at, other.name, other.place, other.fact, other.severity
-        )  # fmt: skip
+        return _described_by(self) == _described_by(other)
 
     def ended(self, end: "AlertRecord") -> "AlertRecord":
         """Over, as `end` says; what either knows of later is kept."""
@@ -72,15 +74,19 @@ class AlertRecord:
         )
 
 
+_described_by = attrgetter("status", "starts_at", "name", "place", "fact", "severity", "which")
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One Alertmanager group (another source's dedup key) on one route of one source.
 
-    `title`, `places`, `fact` and `severity` describe what fires now, or fired last. `places` are the
-    first few; `firing` counts all. `test` marks what a source's own test button made. `asked_by` opened it by
-    hand. `first_round` is where the plan in force begins; plans before it are torn up. `rings` counts how often
-    the chat was told that nobody has it, `outbreaks` how often it began. `labels` are what all its alerts have.
-    `storm` is the incident that it is one of many in; of a storm, `last_seen` is when it last grew.
+    `title`, `places`, `within`, `fact` and `severity` describe what fires now, or fired last: `places` are the first
+    few that tell its alerts apart, `within` what all of these are in, `severity` the worst; `firing` counts all.
+    `test` marks what a source's own test button made. `asked_by` opened it by hand. `first_round` is where the plan
+    in force begins; plans before it are torn up. `rings` counts how often the chat was told that nobody has it,
+    `outbreaks` how often it began. `labels` are what all its alerts have. `storm` is the incident that it is one of
+    many in; of a storm, `last_seen` is when it last grew.
     """
 
     id: int
@@ -117,6 +123,7 @@ class Incident:
     token: str = field(default="", repr=False)  # what its buttons carry: not to be guessed, and of this database only
     labels: Mapping[str, str] = field(default_factory=dict)
     storm: int | None = None
+    within: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -147,13 +154,14 @@ class Incident:
         if not shown:
             return replace(self, **also)
         names = list(dict.fromkeys(alert.name for alert in shown))
-        places = tuple(dict.fromkeys(alert.place for alert in shown if alert.place))
+        places, within = apart([alert.which or {"place": alert.place} for alert in shown if alert.which or alert.place])
         return replace(
             self,
             title=names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more",
             places=places[:PLACES_KEPT],
+            within=within,
             fact=shown[0].fact,
-            severity=shown[0].severity,
+            severity=min((alert.severity for alert in shown), key=badness),
             firing=len(firing),
             total=len(everything),
             started_at=min([self.started_at, *(a.starts_at for a in everything if a.starts_at > NO_START)]),

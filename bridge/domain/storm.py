@@ -5,21 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.domain.alert import NO_START
+from bridge.domain.alert import NO_START, badness
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 
 _NAMES_SHOWN = 8
 _WORST_SHOWN = 10
-_SEVERITIES = (
-    {"critical", "disaster", "emergency", "fatal", "page"},
-    {"error", "high", "major"},
-    {"warning", "warn", "average", "medium"},
-    {"minor", "low"},
-    {"info", "information", "none", "debug"},
-)
 _FEW = 4  # fewer incidents than that are best told of at once
 _OF_A_STORM = 5  # of its incidents, a fifth is enough to expect the rest
-_UNKNOWN = 2  # a word of the house's own is no reason to look away
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,7 @@ def described(storm: Incident, alerts: Iterable[AlertRecord]) -> Incident:
     """The storm, told by counts: of what fires, or when nothing does, of all there was."""
     everything = list(alerts)
     firing = [alert for alert in everything if alert.is_firing]
-    shown = sorted(firing or everything, key=lambda a: (_rank(a.severity), a.starts_at, a.name, a.place))
+    shown = sorted(firing or everything, key=lambda a: (badness(a.severity), a.starts_at, a.name, a.place))
     if not shown:
         return storm
     named = dict.fromkeys(" ".join(filter(None, (alert.name, alert.place))) for alert in shown)
@@ -98,11 +90,6 @@ def described(storm: Incident, alerts: Iterable[AlertRecord]) -> Incident:
         total=len(everything),
         started_at=min([storm.started_at, *starts]),
     )
-
-
-def _rank(severity: str) -> int:
-    word = severity.casefold()
-    return next((rank for rank, words in enumerate(_SEVERITIES) if word in words), _UNKNOWN)
 
 
 def _counted(count: int, what: str) -> str:

@@ -15,10 +15,17 @@ LATER = BEFORE + timedelta(days=90)
 async def test_numbers_and_texts_of_what_ended_go_and_the_rest_stays(store: SqliteStore) -> None:
     def fill(tx: Transaction) -> None:
         tx.add_incidents(
-            [incident(1, fact="secret fact", labels={"host": "secret"}), incident(2, group_key="open", fact="still on")]
+            [
+                incident(1, fact="secret fact", labels={"host": "secret"}, within="secret"),
+                incident(2, group_key="open", fact="still on"),
+            ]
         )
         tx.save_incidents(
-            [replace(incident(1, fact="secret fact", labels={"host": "secret"}), ended_at=NOW).resolve("am", NOW)]
+            [
+                replace(
+                    incident(1, fact="secret fact", labels={"host": "secret"}, within="secret"), ended_at=NOW
+                ).resolve("am", NOW)
+            ]
         )
         tx.save_alerts([alert(1, ended_at=NOW), alert(0, fingerprint="tomb", ended_at=NOW)])
         ended = submitted(claimed(typed(3)), "m1").becomes(Event.DELIVERED, ended_at=NOW)
@@ -48,7 +55,11 @@ async def test_numbers_and_texts_of_what_ended_go_and_the_rest_stays(store: Sqli
         assert tx.notification_by_link("7fKq2MZp9Wd") is None
         assert still == page(4, 2)
         over, on = tx.incident(1), tx.incident(2)
-        assert over is not None and on is not None and (over.fact, over.labels, on.fact) == ("", {}, "still on")
+        assert (
+            over is not None
+            and on is not None
+            and (over.fact, over.labels, over.within, on.fact) == ("", {}, "", "still on")
+        )
         assert tx.question(5) is None
         assert [receipt.state for receipt in tx.receipts(NOW - timedelta(days=1), 10)] == [ReceiptState.STORED]
         assert tx.alert_records([("am", "group")], NOW - timedelta(days=1)) == []

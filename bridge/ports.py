@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from bridge.domain.costs import Amount
 from bridge.domain.hours import RouteHours
 from bridge.domain.house import Person
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
@@ -728,6 +729,20 @@ class Transaction(Protocol):
 
     def outbox_counts(self) -> dict[State, int]: ...
     def oldest_due(self, now: datetime) -> datetime | None: ...
+
+    # what it costs
+    def prices(self) -> dict[str, Amount]:
+        """What one segment cost last, by country."""
+        ...
+
+    def save_price(self, country: str, price: Amount, now: datetime) -> None: ...
+    def prices_due(self, now: datetime, limit: int) -> list[Notification]:
+        """Rows whose `next_price_at` has come, the longest overdue first."""
+        ...
+
+    def put_off_prices(self, until: datetime) -> None:
+        """Nobody is asked for a price before then."""
+        ...
 
     # questions
     def add_question(self, question: Question) -> None:

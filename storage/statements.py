@@ -47,6 +47,7 @@ from storage.tables import (
     not_final,
     notification,
     planned,
+    price,
     question,
     receipt,
     said,
@@ -61,6 +62,7 @@ from storage.tables import (
     trouble,
     trouble_open,
     uncertain,
+    unpriced,
     update_waiting,
 )
 
@@ -415,6 +417,22 @@ oldest_due: Select[Any] = select(func.min(notification.c.due_at, type_=Instant()
 )
 
 
+# --- what it costs ---
+
+prices: Select[str, str, str] = select(price.c.country, price.c.amount, price.c.currency)
+save_price: Insert = _upsert(price)
+prices_due: Select[Any] = (
+    select(notification)
+    .where(unpriced, notification.c.next_price_at <= _now)
+    .order_by(notification.c.next_price_at, notification.c.id)
+    .limit(_limit)
+)
+_until = bindparam("until", type_=Instant())
+put_off_prices: Update = (
+    update(notification).where(unpriced, notification.c.next_price_at < _until).values(next_price_at=_until)
+)
+
+
 paged_lately: Select[Any] = (
     select(notification.c.number, incident.c.route, notification.c.incident_id, notification.c.claimed_at)
     .join(incident, incident.c.id == notification.c.incident_id)
@@ -619,6 +637,7 @@ move_waits: tuple[Update, ...] = (
     update(notification)
     .where(~not_final, notification.c.claimed_at > bindparam("claimed_after", type_=Instant()))
     .values(_moved(notification, *_instants)),
+    update(notification).where(unpriced).values(_moved(notification, "next_price_at")),
     update(card).where(card_behind).values(_moved(card, "changed_at", "retry_at")),
     update(question).where(question.c.answer.is_(None)).values(_moved(question, "expires_at")),
     update(timer).values(_moved(timer, "due_at")),
@@ -647,6 +666,7 @@ next_due: Select[Any] = select(
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),
     _earliest(silence.c.next_at, silence_goes_on).label("silences"),
+    _earliest(notification.c.next_price_at, unpriced).label("pricer"),
 )
 
 

@@ -5,12 +5,14 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
 
+from bridge.domain.costs import Amount
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.silence import Silence
@@ -329,6 +331,20 @@ class SqlTransaction:
         ((oldest,),) = self._db.rows(sql.oldest_due, now=now)
         return oldest  # type: ignore[no-any-return]
 
+    # what it costs
+
+    def prices(self) -> dict[str, Amount]:
+        return {country: Amount(Decimal(value), currency) for country, value, currency in self._db.rows(sql.prices)}
+
+    def save_price(self, country: str, price: Amount, now: datetime) -> None:
+        self._db.run(sql.save_price, country=country, amount=str(price.value), currency=price.currency, seen_at=now)
+
+    def prices_due(self, now: datetime, limit: int) -> list[Notification]:
+        return self._all(Notification, sql.prices_due, now=now, limit=limit)
+
+    def put_off_prices(self, until: datetime) -> None:
+        self._db.run(sql.put_off_prices, until=until)
+
     # questions
 
     def add_question(self, question: Question) -> None:
@@ -453,10 +469,10 @@ class SqlTransaction:
             self._db.run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
 
     def next_due(self) -> dict[str, datetime]:
-        ((planned, leased, finder, tracker, reporter, timers, silences),) = self._db.rows(sql.next_due)
+        ((planned, leased, finder, tracker, reporter, timers, silences, pricer),) = self._db.rows(sql.next_due)
         sender = min((at for at in (planned, leased) if at), default=None)
         due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
-        due["silences"] = silences
+        due |= {"silences": silences, "pricer": pricer}
         return {tick: at for tick, at in due.items() if at}
 
     def _all(self, make: Callable[..., T], statement: Statement, **values: Any) -> list[T]:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
+from bridge.domain.costs import Amount
 from bridge.domain.escalation import Policy
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import FromCalendar, Rota
@@ -67,6 +68,7 @@ class SmsRules:
     where: tuple[str, ...] = ("instance", "host", "pod", "job")
     sender_id: str | None = None
     page_validity: int = 60  # minutes: nobody is woken at 07:00 by a trouble of 02:00
+    prices: Mapping[str, Amount] = field(default_factory=dict)  # of one segment, by country, until the account tells
 
 
 @dataclass(frozen=True, slots=True)

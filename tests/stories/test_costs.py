@@ -1,0 +1,197 @@
+"""What SMS cost is learned from Mobizon's list once they have ended, counted once, and shown on cards."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from bridge.outbox import Outbox
+from bridge.ports import Transaction
+from bridge.pricer import Pricer
+from tests.stories.broken import ForgetfulBooks
+from tests.world import World, a_world, firing, resolved
+
+TWO_PARTS = "a " * 100
+
+
+def listings(world: World) -> int:
+    """How often Mobizon was asked for its list."""
+    return sum(seen.method == "message/list" for seen in world.mobizon.requests)
+
+
+def by_countries(world: World) -> None:
+    """An account that pays less at home."""
+    world.mobizon.prices = {"KZ": Decimal("20.5"), "DE": Decimal("48.1234")}
+
+
+async def sends(world: World, to: str = "jonas", text: str = "hello") -> int:
+    told = await world.api("POST", "/sms", {"to": to, "text": text}, status=202)
+    return int(told["id"])
+
+
+async def cost(world: World, number: int) -> tuple[str | None, str | None]:
+    told = await world.api("GET", f"/sms/{number}")
+    return told["cost"], told["currency"]
+
+
+async def counted(world: World) -> Decimal:
+    """What this life of the bridge says it spent."""
+    found = re.search(r'sms_bridge_cost_total{currency="KZT"} ([\d.]+)', await world.metrics())
+    return Decimal(found[1]) if found else Decimal(0)
+
+
+def paid(world: World) -> Decimal:
+    return sum((sms.price * sms.segments for sms in world.mobizon.sent), Decimal(0))
+
+
+async def days_pass(world: World, days: int) -> None:
+    """In steps of an hour: nothing in these stories is so quick."""
+    for _ in range(24 * days):
+        world.clock.advance(3600)
+        await world.settle()
+
+
+async def test_every_sms_costs_what_mobizon_lists(world: World) -> None:
+    by_countries(world)
+    world.phone("magnum").is_landline()
+    home, abroad = await sends(world, "dana", TWO_PARTS), await sends(world, "jonas")
+    lost = await sends(world, "magnum")
+    await world.advance(seconds=20)
+    assert await cost(world, home) == (None, None), "what has not ended yet is not asked about"
+
+    await world.advance(minutes=1)
+    assert await cost(world, home) == ("41.00", "KZT")
+    assert await cost(world, abroad) == ("48.1234", "KZT")
+    assert await cost(world, lost) == ("20.50", "KZT"), "what does not arrive is paid all the same"
+    assert await counted(world) == paid(world) == Decimal("109.6234")
+
+
+async def test_a_hundred_are_asked_about_in_one_call_and_none_in_none(tmp_path: Path) -> None:
+    more = "limits: {per_person: {1h: 500}, total: {1h: 500}, typed_share: 100%}\napi:"
+    async with a_world(tmp_path, changes=[("api:", more)]) as world:
+        for number in range(101):
+            await sends(world, "jonas", f"text {number}")
+        await world.advance(minutes=2)
+        assert await counted(world) == paid(world) == 101 * Decimal("20.5")
+        assert listings(world) == 2
+        balances = sum(seen.method == "user/getownbalance" for seen in world.mobizon.requests)
+        assert balances == 1, "the currency is asked for once"
+        await world.advance(hours=1)
+        assert listings(world) == 2
+
+
+async def test_a_card_says_what_was_spent_once_it_is_known(world: World) -> None:
+    await world.types("/sms jonas hello")
+    await world.advance(minutes=2)
+    assert "1 segment, 20.50 KZT" in world.card.text
+
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(seconds=10)
+    await world.post("alertmanager", resolved("db1"))
+    await world.advance(minutes=2)
+    assert "2 SMS, 41.00 KZT" in world.card.text
+
+
+async def test_a_mobizon_that_cannot_be_asked_holds_up_nothing_and_alarms_nobody(world: World) -> None:
+    world.mobizon.answers(999, method="list")
+    first = await sends(world)
+    await world.advance(hours=2)
+    assert (await world.api("GET", f"/sms/{first}"))["state"] == "delivered"
+    assert world.watch.cards == []
+    assert listings(world) <= 24, "it is asked again after five minutes"
+
+    world.mobizon.recovers()
+    second = await sends(world)
+    await world.advance(minutes=6)
+    assert [await cost(world, number) for number in (first, second)] == [("20.50", "KZT")] * 2
+
+
+async def test_what_mobizon_never_lists_is_given_up_after_three_days(world: World) -> None:
+    world.mobizon.list_lag = timedelta(days=365)
+    number = await sends(world)
+    await days_pass(world, 4)
+    assert await cost(world, number) == (None, None)
+    asked = listings(world)
+    assert asked < 60
+    await days_pass(world, 3)
+    assert listings(world) == asked
+
+
+async def test_an_sms_without_a_campaign_is_asked_about_by_its_own_id(world: World) -> None:
+    number = await sends(world)
+    await world.advance(seconds=10)
+
+    def loses_campaign(tx: Transaction) -> None:
+        row = tx.notification(number)
+        assert row is not None
+        tx.save_notification(replace(row, campaign_id=None), row)
+
+    await world.bridge.store.write(loses_campaign)
+    await world.advance(minutes=1)
+    assert await cost(world, number) == ("20.50", "KZT")
+
+
+async def test_a_bad_id_among_many_costs_the_others_nothing(world: World) -> None:
+    numbers = [await sends(world, "jonas", f"text {number}") for number in range(3)]
+    world.mobizon.answers(12, method="list", times=2)  # all three, then the first alone
+    await world.advance(minutes=2)
+    assert [await cost(world, number) for number in numbers] == [(None, None), *[("20.50", "KZT")] * 2]
+
+
+async def _keeps_books(world: World, books: type[Outbox]) -> Decimal:
+    """What a bridge with these books says it spent, over two lives."""
+    said = Decimal(0)
+    for life in range(2):
+        if life:
+            await world.sleeps()
+            await world.wakes()
+        bridge = world.bridge
+        pricer = Pricer(
+            bridge.store, books(bridge.store, bridge.clock, bridge.house, bridge.metrics), bridge.gateway, bridge.clock
+        )
+        bridge.ticks[:] = [pricer if tick.name == pricer.name else tick for tick in bridge.ticks]
+        await sends(world, "jonas", f"life {life}")
+        await world.advance(minutes=10)
+        said += await counted(world)
+    return said
+
+
+async def test_a_restart_counts_nothing_twice(world: World) -> None:
+    assert await _keeps_books(world, Outbox) == paid(world) == 2 * Decimal("20.5")
+
+
+async def test_books_that_forget_what_they_counted_are_noticed(world: World) -> None:
+    assert await _keeps_books(world, ForgetfulBooks) > paid(world)
+
+
+async def test_an_sms_given_up_and_priced_that_arrives_after_all_is_not_paid_twice(world: World) -> None:
+    world.phone("jonas").turns_off()
+    world.mobizon.moderates = True
+    number = await sends(world)
+    await days_pass(world, 3)
+    assert (await world.api("GET", f"/sms/{number}"))["state"] == "submitted"
+    assert await counted(world) == paid(world)
+    world.phone("jonas").turns_on()
+    world.mobizon.approves(world.mobizon.sent[0].id)
+    await world.advance(seconds=10)
+    await world.bridge.dispatcher.delivery_hint([world.mobizon.sent[0].id])
+    await world.advance(minutes=10)
+    assert (await world.api("GET", f"/sms/{number}"))["state"] == "delivered"
+    assert await counted(world) == paid(world)
+
+
+@pytest.mark.parametrize("said", [None, "", "-1.0000", "free"])
+async def test_a_price_that_is_none_is_asked_for_again(world: World, said: str | None) -> None:
+    """Mobizon lists it, and does not say what it cost yet."""
+    number = await sends(world)
+    await world.advance(seconds=10)
+    sms = world.mobizon.sent[0]
+    item = {"id": sms.id, "segUserBuy": said, "segNum": "1", "status": "DELIVRD"}
+    world.mobizon.answers(0, {"items": [item], "totalItemCount": "1"}, times=1, method="list")
+    await world.advance(minutes=2)
+    assert await cost(world, number) == (None, None)
+    await world.advance(minutes=5)
+    assert await cost(world, number) == ("20.50", "KZT")

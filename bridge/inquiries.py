@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge import duty, links, storms
+from bridge import costs, duty, links, storms
 from bridge.clock import Clock
+from bridge.domain.costs import Prices
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
@@ -161,6 +162,11 @@ class Inquiries:
     async def receipts(self, since: datetime, limit: int = 200) -> list[Receipt]:
         """What arrived since then, the newest first."""
         return await self._store.read(lambda tx: tx.receipts(since, limit))
+
+    async def prices(self) -> Prices:
+        """What a segment costs by country, as far as anybody told."""
+        house = self._house.value
+        return await self._store.read(lambda tx: costs.prices(tx, house))
 
     async def money(self) -> Money | Failure:
         """Asks Mobizon for the balance, and for what the newest SMS cost to say how far it reaches."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from bridge.domain.costs import Amount
+from bridge.domain.costs import Amount, Prices
 from bridge.domain.hours import RouteHours
 from bridge.domain.house import Person
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
@@ -254,7 +254,7 @@ class IncidentView:
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
     `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `hours` are those
     of its route. `passed` is how it was passed on or handed back last, while nobody has it; `on_call` are to be
-    named, where a step calls the chat.
+    named, where a step calls the chat. `prices` say about what its SMS cost, until that is known.
     """
 
     incident: Incident
@@ -270,6 +270,7 @@ class IncidentView:
     hours: RouteHours = RouteHours()
     passed: "TimelineEntry | None" = None
     on_call: tuple[Person, ...] = ()
+    prices: Prices = Prices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,7 @@ class SmsView:
     name: str | None = None  # of the person it goes to, when the config knows them
     ring: bool = False
     problem: str | None = None  # why it waits: "Mobizon cannot be reached", a limit …
+    estimate: Amount | None = None  # what it will have cost, until that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,7 @@ class QuestionView:
     question: "Question"
     zone: ZoneInfo
     now: datetime
+    estimate: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,6 +277,12 @@ _SMS = _keys(
         "allowed_regions": _words("The only countries an SMS goes to; default_region alone without it."),
         "confirm_above_segments": _number("Longer texts ask before they are sent.", 1, 10),
         "where": _words("Labels that say which machine; the first one an alert has is in its SMS."),
+        "prices": {
+            "description": "What a segment costs by country, like KZ: 20.50 KZT; only until Mobizon has told.",
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z]{2}$"},
+            "additionalProperties": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?[A-Z]{3}$"},
+        },
         "validity": _duration("How long the operator tries; a page of 02:00 wakes nobody at 07:00.", default="60m"),
     },
 )

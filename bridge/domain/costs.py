@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 
 _PLACES = 2
@@ -46,3 +47,14 @@ class Prices:
         """What so many segments to this number will cost; None where no price is known."""
         price = self.of.get(number.region) if number and segments else None
         return price * segments if price and segments else None
+
+    def expected(self, row: Notification) -> Amount | None:
+        """What this one will have cost; None once it is known, where no price is, or where nothing is to be paid."""
+        if row.cost is not None or row.is_carried or row.state in (State.FAILED, State.CANCELLED):
+            return None
+        return self.estimate(row.number, row.segments)
+
+
+def cost_of(row: Notification) -> Amount | None:
+    """What it was billed; None while that is not known."""
+    return Amount(Decimal(row.cost), row.currency or "") if row.cost is not None else None

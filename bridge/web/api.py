@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from bridge.clock import Clock
 from bridge.config import ApiToken, Config
 from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, SmsRequest
+from bridge.domain.costs import Prices
 from bridge.domain.house import ChatPlace, Role
 from bridge.domain.notification import Notification, State
 from bridge.inquiries import Inquiries, Money
@@ -61,7 +62,9 @@ class Api:
         )
         match outcome:
             case Accepted(notification, repeated):
-                answer = _json(_sms(notification, token), status=200 if repeated else 202)
+                answer = _json(
+                    _sms(notification, token, await self._inquiries.prices()), status=200 if repeated else 202
+                )
                 answer.headers["Location"] = f"/api/v1/sms/{notification.id}"
                 return answer
             case Denied():
@@ -76,7 +79,7 @@ class Api:
         status = await self._inquiries.status(number)
         if status is None or not isinstance(status.view, SmsView):
             raise Problem(404, f"there is no SMS #{number}")
-        shown = _sms(status.view.notification, request[TOKEN])
+        shown = _sms(status.view.notification, request[TOKEN], await self._inquiries.prices())
         return _json(shapes.SmsWhole(**dict(shown), timeline=_timeline(status.timeline)))
 
     async def list_sms(self, request: web.Request) -> web.Response:
@@ -89,7 +92,8 @@ class Api:
             state=State(state) if state else None, to=to, before=int(cursor) if cursor else None, limit=_PAGE
         )
         following = str(rows[-1].id) if len(rows) == _PAGE else None
-        return _json(shapes.SmsPage(items=[_sms(row, request[TOKEN]) for row in rows], next=following))
+        prices = await self._inquiries.prices()
+        return _json(shapes.SmsPage(items=[_sms(row, request[TOKEN], prices) for row in rows], next=following))
 
     async def list_incidents(self, request: web.Request) -> web.Response:
         """The open ones; with `all=true` or `since` the ended ones too."""
@@ -105,11 +109,11 @@ class Api:
         status = await self._inquiries.status(number)
         if status is None or not isinstance(status.view, IncidentView):
             raise Problem(404, f"there is no incident #{number}")
-        view = status.view
+        view, prices = status.view, await self._inquiries.prices()
         return _json(
             shapes.IncidentWhole(
                 **dict(shapes.IncidentItem.model_validate(view.incident)),
-                notifications=[_sms(line.notification, request[TOKEN]) for line in view.lines],
+                notifications=[_sms(line.notification, request[TOKEN], prices) for line in view.lines],
                 timeline=_timeline(status.timeline),
             )
         )
@@ -196,8 +200,8 @@ def asker(token: ApiToken) -> Asker:
     return Asker(f"api:{token.name}", token.role)
 
 
-def _sms(row: Notification, token: ApiToken) -> shapes.Sms:
-    return shapes.sms(row, whole=token.role >= Role.OPERATOR or row.asked_by == asker(token).name)
+def _sms(row: Notification, token: ApiToken, prices: Prices) -> shapes.Sms:
+    return shapes.sms(row, prices, whole=token.role >= Role.OPERATOR or row.asked_by == asker(token).name)
 
 
 def _timeline(entries: Iterable[object]) -> list[shapes.TimelineItem]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from bridge import texts
+from bridge.domain.costs import Prices, plain
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.inquiries import Money
@@ -83,6 +84,7 @@ class Sms(BaseModel):
     reason: str | None
     cost: str | None
     currency: str | None
+    estimate: str | None = Field(description="What it will have cost, while `cost` is null and a price is known.")
     asked_by: str | None
     chat: str | None
 
@@ -221,8 +223,9 @@ def _field_problem(where: tuple[int | str, ...], kind: str, message: str) -> tup
     return field, message
 
 
-def sms(row: Notification, *, whole: bool) -> Sms:
+def sms(row: Notification, prices: Prices, *, whole: bool) -> Sms:
     """`whole`: whoever asks may see the number and the text."""
+    expected = prices.expected(row)
     return Sms(
         id=row.id,
         state=row.state,
@@ -241,7 +244,8 @@ def sms(row: Notification, *, whole: bool) -> Sms:
         gateway_status=row.gateway_status,
         reason=row.reason,
         cost=row.cost,
-        currency=row.currency,
+        currency=expected.currency if expected else row.currency,
+        estimate=plain(expected.value) if expected else None,
         asked_by=row.asked_by,
         chat=row.chat,
     )

@@ -22,6 +22,7 @@ from bridge.config import (
     TelegramSettings,
 )
 from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, LinkView, SmsRequest, Verb
+from bridge.domain.costs import Amount, Prices
 from bridge.domain.house import ChatPlace, House, Person, Role, SourceRules
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
@@ -168,6 +169,9 @@ class Shelf:
     async def receipts(self, since: datetime) -> list[Receipt]:
         self.asked.append((since,))
         return list(self.kept)
+
+    async def prices(self) -> Prices:
+        return Prices({"KZ": Amount(Decimal("20.50"), "KZT")})
 
     async def money(self) -> Money | Failure:
         return self.purse

@@ -34,7 +34,7 @@ async def sends(world: World, to: str = "jonas", text: str = "hello") -> int:
 
 async def cost(world: World, number: int) -> tuple[str | None, str | None]:
     told = await world.api("GET", f"/sms/{number}")
-    return told["cost"], told["currency"]
+    return told["cost"], told["currency"] if told["cost"] else None
 
 
 async def counted(world: World) -> Decimal:
@@ -93,6 +93,44 @@ async def test_a_card_says_what_was_spent_once_it_is_known(world: World) -> None
     await world.post("alertmanager", resolved("db1"))
     await world.advance(minutes=2)
     assert "2 SMS, 41.00 KZT" in world.card.text
+
+
+PRICED = [("sms: {", "sms: {prices: {KZ: 20.00 KZT, DE: 50 KZT}, ")]
+
+
+async def test_before_an_sms_leaves_its_price_is_told(tmp_path: Path) -> None:
+    """First by the config's word; once the account has paid for one, by what it paid."""
+    async with a_world(tmp_path, changes=PRICED) as world:
+        by_countries(world)
+        await world.types(f"/sms +77010000009 {TWO_PARTS}")
+        assert "2 segments, about 40.00 KZT" in world.card.text
+        sent = await world.api("POST", "/sms", {"to": "dana", "text": "hello"}, status=202)
+        assert (sent["cost"], sent["estimate"], sent["currency"]) == (None, "20.00", "KZT")
+        await world.advance(minutes=2)
+
+        await world.types(f"/sms +77010000008 {TWO_PARTS}")
+        assert "2 segments, about 41.00 KZT" in world.card.text
+        paid_for = await world.api("GET", f"/sms/{sent['id']}")
+        assert (paid_for["cost"], paid_for["estimate"], paid_for["currency"]) == ("20.50", None, "KZT")
+        abroad = await world.api("GET", f"/sms/{await sends(world)}")
+        assert abroad["estimate"] == "50.00"
+
+
+async def test_what_is_not_priced_yet_is_marked_as_about(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=PRICED) as world:
+        world.mobizon.answers(999, method="list")
+        await world.types("/sms dana hello")
+        await world.advance(seconds=20)
+        assert "1 segment, about 20.00 KZT" in world.card.text
+        await world.post("alertmanager", firing("db1"))
+        await world.advance(seconds=20)
+        await world.post("alertmanager", resolved("db1"))
+        await world.advance(seconds=20)
+        assert "2 SMS, about 70.00 KZT" in world.card.text
+
+        world.mobizon.recovers()
+        await world.advance(minutes=6)
+        assert "2 SMS, 41.00 KZT" in world.card.text
 
 
 async def test_a_mobizon_that_cannot_be_asked_holds_up_nothing_and_alarms_nobody(world: World) -> None:

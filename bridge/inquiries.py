@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from bridge import costs, duty, links, storms
 from bridge.clock import Clock
@@ -18,8 +19,6 @@ from bridge.ports import (
     Failure,
     IncidentView,
     Live,
-    MessagePage,
-    MessageQuery,
     QuestionView,
     Receipt,
     SmsGateway,
@@ -69,7 +68,6 @@ class Money:
 
 
 _PACE = timedelta(days=30)  # how far back the pace of spending is looked at
-_PRICED = 25  # sent SMS whose price is looked at
 _MOST_OPEN = 100  # incidents that one answer may be about
 
 
@@ -169,23 +167,16 @@ class Inquiries:
         return await self._store.read(lambda tx: costs.prices(tx, house))
 
     async def money(self) -> Money | Failure:
-        """Asks Mobizon for the balance, and for what the newest SMS cost to say how far it reaches."""
+        """Asks Mobizon for the balance. How far it reaches: by what was spent lately, else by the price at home."""
         balance = await self._gateway.balance()
         if not isinstance(balance, Balance):
             return balance
-        now = self._clock.now()
-        recent = {"campaignCreateTsFrom": f"{now - _PACE:%Y-%m-%d %H:%M:%S}", "campaignCreateTsTo": _tomorrow(now)}
-        listed = await self._gateway.messages(MessageQuery(recent, page_size=_PRICED, sort={"campaignId": "DESC"}))
-        items = listed.items if isinstance(listed, MessagePage) else ()
-        prices = [item.segment_price for item in items if item.segment_price]
-        if not prices:
-            return Money(balance)
-        dearest = max(prices)
-        spent = await self._store.read(lambda tx: tx.spent(now - _PACE))
-        segments = sum(s.segments for s in spent)
-        days = max(1.0, (now - min((s.at for s in spent), default=now)) / timedelta(days=1))
-        left = int(balance.amount / dearest)
-        return Money(balance, left, int(left / (segments / days)) if segments else None)
+        house, now = self._house.value, self._clock.now()
+        pace = await self._store.read(lambda tx: costs.pace(tx, house, balance.currency, _PACE, now))
+        price = (await self.prices()).of.get(house.sms.default_region or "")
+        a_segment = pace.a_segment if pace else price.value if price and price.currency == balance.currency else None
+        left = int(max(balance.amount, Decimal(0)) / a_segment) if a_segment else None
+        return Money(balance, left, pace.days(balance) if pace else None)
 
     async def troubles(self) -> list[TroubleView]:
         """What is wrong with the bridge right now."""
@@ -226,8 +217,3 @@ def _owner(view: IncidentView | SmsView | QuestionView) -> tuple[str | None, set
             return view.notification.chat, {view.notification.asked_by}
         case QuestionView():
             return view.question.chat, {view.question.asked_by}
-
-
-def _tomorrow(now: datetime) -> str:
-    """A bound in nobody's time zone in particular: Mobizon's clock is not ours."""
-    return f"{now + timedelta(days=1):%Y-%m-%d %H:%M:%S}"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from bridge.domain.costs import Amount, Prices
+from bridge.domain.costs import Amount, Prices, Spending
 from bridge.domain.hours import RouteHours
 from bridge.domain.house import Person
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
@@ -745,6 +745,16 @@ class Transaction(Protocol):
 
     def put_off_prices(self, until: datetime) -> None:
         """Nobody is asked for a price before then."""
+        ...
+
+    def spendings(
+        self, since: datetime, until: datetime, *, chat: str | None = None, asked_by: str | None = None
+    ) -> list[Spending]:
+        """What the gateway took from then until before then, in the order in which it left."""
+        ...
+
+    def first_sent(self) -> datetime | None:
+        """When the gateway first took anything."""
         ...
 
     # questions

@@ -427,6 +427,27 @@ prices_due: Select[Any] = (
     .order_by(notification.c.next_price_at, notification.c.id)
     .limit(_limit)
 )
+_taken = and_(notification.c.claimed_at.is_not(None), notification.c.message_id.is_not(None))
+first_sent: Select[Any] = select(notification.c.claimed_at).where(_taken).order_by(notification.c.claimed_at).limit(1)
+
+
+def spendings(*, since: datetime, until: datetime, chat: str | None, asked_by: str | None) -> Select[Any]:
+    """What the gateway took in that time, in the order in which it left."""
+    n = notification.c
+    wanted = [_taken, n.claimed_at >= since, n.claimed_at < until]
+    if chat is not None:
+        wanted.append(n.chat == chat)
+    if asked_by is not None:
+        wanted.append(n.asked_by == asked_by)
+    mine = (n.id, n.message_id, n.claimed_at, n.segments, n.state, n.incident_id)
+    return (
+        select(*mine, incident.c.route, incident.c.title, n.person, n.asked_by, n.number, n.cost, n.currency)
+        .select_from(notification.outerjoin(incident, incident.c.id == n.incident_id))
+        .where(*wanted)
+        .order_by(n.claimed_at, n.id)
+    )
+
+
 _until = bindparam("until", type_=Instant())
 put_off_prices: Update = (
     update(notification).where(unpriced, notification.c.next_price_at < _until).values(next_price_at=_until)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table
 
-from bridge.domain.costs import Amount
+from bridge.domain.costs import Amount, Spending
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.silence import Silence
@@ -345,6 +345,16 @@ class SqlTransaction:
     def put_off_prices(self, until: datetime) -> None:
         self._db.run(sql.put_off_prices, until=until)
 
+    def spendings(
+        self, since: datetime, until: datetime, *, chat: str | None = None, asked_by: str | None = None
+    ) -> list[Spending]:
+        found = self._db.rows(sql.spendings(since=since, until=until, chat=chat, asked_by=asked_by))
+        return [_spending(*row) for row in found]
+
+    def first_sent(self) -> datetime | None:
+        row = self._db.row(sql.first_sent)
+        return row[0] if row else None
+
     # questions
 
     def add_question(self, question: Question) -> None:
@@ -510,6 +520,15 @@ def _moved(changed: Notification, was: Notification) -> tuple[tuple[str, ...], R
     if not names:  # nothing to write, but whose row it is has to be told
         names, cells = ["state"], [changed.state]
     return (*names, "row_id", "was_state", "was_attempt"), (*cells, was.id, was.state, was.attempt)
+
+
+def _spending(
+    row_id: int, message_id: str, at: datetime, segments: int | None, state: State, incident_id: int | None, *rest: Any
+) -> Spending:
+    route, title, person, asked_by, number, cost, currency = rest
+    amount = Amount(Decimal(cost), currency or "") if cost is not None else None
+    who = route, title, person, asked_by, number
+    return Spending(row_id, message_id, at, segments or 1, state, incident_id, *who, amount)
 
 
 def _by_source(groups: Collection[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:

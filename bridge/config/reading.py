@@ -762,6 +762,7 @@ def _watch(section: Section, known: _Known) -> tuple[Watch, Secret | None]:
         chat=section.get("chat", known.chat),
         notify=tuple(dict.fromkeys(section.texts("notify", known.textable) or ())),
         balance_below=section.get("balance_below", scalars.amount),
+        days_below=section.get("days_below", number(0, 365), Watch().days_below),
     )
     return watch, heartbeat
 

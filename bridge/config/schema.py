@@ -319,6 +319,9 @@ _WATCH = _keys(
         "notify": _words("Who gets one SMS when Telegram itself is away."),
         **_secret("heartbeat_url", "Called each minute; its silence is the alarm of last resort"),
         "balance_below": {"description": "Rings when less money is left.", "type": "number", "minimum": 0},
+        "days_below": _number(
+            "Rings when money for fewer days is left, at the pace of the last week; 0: never.", 0, 365
+        ),
     },
 )
 _API = _keys(

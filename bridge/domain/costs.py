@@ -3,14 +3,16 @@
 Money is Decimal from the gateway's answer to the last line of a bill: a float would lose a tiyn here and there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 
 _PLACES = 2
+_DAY = timedelta(days=1)
 
 
 def plain(value: Decimal) -> str:
@@ -58,3 +60,86 @@ class Prices:
 def cost_of(row: Notification) -> Amount | None:
     """What it was billed; None while that is not known."""
     return Amount(Decimal(row.cost), row.currency or "") if row.cost is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """An SMS that the gateway took, as far as money goes. `at` is when it left; numbers and texts may be forgotten."""
+
+    id: int
+    message_id: str
+    at: datetime
+    segments: int
+    state: State
+    incident: int | None
+    route: str | None  # None: typed
+    title: str | None
+    person: str | None
+    asked_by: str | None
+    number: PhoneNumber | None
+    cost: Amount | None  # None: not known yet, or never
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """So many SMS, and what they cost by currency: an account has one, unless it was changed."""
+
+    sms: int = 0
+    segments: int = 0
+    money: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def __add__(self, other: "Part") -> "Part":
+        currencies = sorted({*self.money, *other.money})
+        money = {c: self.money.get(c, Decimal(0)) + other.money.get(c, Decimal(0)) for c in currencies}
+        return Part(self.sms + other.sms, self.segments + other.segments, money)
+
+    @property
+    def amounts(self) -> list[Amount]:
+        return [Amount(value, currency) for currency, value in self.money.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a heap of SMS came to. Each is in one of these: paid for and delivered (or on its way), paid for and not
+    delivered, or without a cost so far, whose money is an estimate where a price is known.
+    """
+
+    arrived: Part = Part()
+    undelivered: Part = Part()
+    unpriced: Part = Part()
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.arrived + other.arrived, self.undelivered + other.undelivered, self.unpriced + other.unpriced)
+
+    @property
+    def paid(self) -> Part:
+        return self.arrived + self.undelivered
+
+    @property
+    def all(self) -> Part:
+        return self.paid + self.unpriced
+
+
+def tally(rows: Iterable[Spending], prices: Prices) -> Tally:
+    """Add these up; each counts once."""
+    total = Tally()
+    for row in rows:
+        total += _alone(row, prices)
+    return total
+
+
+def _alone(row: Spending, prices: Prices) -> Tally:
+    if row.cost is None:
+        estimate = prices.estimate(row.number, row.segments)
+        return Tally(unpriced=Part(1, row.segments, {estimate.currency: estimate.value} if estimate else {}))
+    part = Part(1, row.segments, {row.cost.currency: row.cost.value})
+    return Tally(undelivered=part) if row.state is State.UNDELIVERED else Tally(arrived=part)
+
+
+def per_day(spent: Decimal, since: datetime, first: datetime, now: datetime) -> Decimal:
+    """What a day costs at the pace of the time `since` then; `first` is when anything was spent at all.
+
+    A bridge of an hour has not shown its pace yet: less than a day counts as one.
+    """
+    seconds = int(max(_DAY, now - max(since, first)).total_seconds())
+    return spent * 86_400 / seconds

@@ -78,6 +78,7 @@ class Watch:
     chat: str | None = None
     notify: tuple[str, ...] = ()
     balance_below: float | None = None
+    days_below: int = 3  # at the pace of the last week; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,3 +233,70 @@ async def test_a_price_that_is_none_is_asked_for_again(world: World, said: str |
     assert await cost(world, number) == (None, None)
     await world.advance(minutes=5)
     assert await cost(world, number) == ("20.50", "KZT")
+
+
+async def days_at_a_pace(world: World, days: int, sms: int) -> None:
+    """So many SMS a day, and a caretaker that looks now and then."""
+    for _ in range(days):
+        for number in range(sms):
+            await sends(world, ("dana", "magnum")[number % 2], f"text {number}")
+        await world.advance(minutes=3)
+        await world.looks_after_itself()
+        world.clock.advance(24 * 3600 - 180)
+        await world.settle()
+    await world.looks_after_itself()
+
+
+async def test_money_for_few_days_is_told_and_over_when_it_is_topped_up(world: World) -> None:
+    world.mobizon.balance = Decimal(1000)
+    await days_at_a_pace(world, 8, sms=4)  # 82 a day: after 8 days 344 are left, which last 4 days
+    assert world.watch.cards == []
+    await days_at_a_pace(world, 2, sms=4)
+    await world.advance(seconds=10)
+    text = "Mobizon has 180.00 KZT left, 2 days at this week's pace: top it up"
+    assert [text in card.text for card in world.watch.cards] == [True]
+    assert not world.watch.last.silent
+
+    world.mobizon.balance += 500
+    await world.advance(minutes=11)
+    await world.looks_after_itself()
+    await world.advance(seconds=10)
+    assert len(world.watch.cards) == 1 and "over" in world.watch.last.text
+
+
+async def test_the_balance_alarm_says_how_long_it_lasts(tmp_path: Path) -> None:
+    watch = [("notify: [aigerim]}\napi", "notify: [aigerim], balance_below: 3000, days_below: 0}\napi")]
+    async with a_world(tmp_path, changes=watch) as world:
+        world.mobizon.balance = Decimal(2100)
+        await days_at_a_pace(world, 1, sms=1)
+        assert "2 079.50 KZT left, less than 3000, 101 days at this week's pace" in world.watch.last.text
+        world.mobizon.balance = Decimal(10)
+        await world.advance(minutes=11)
+        await world.looks_after_itself()
+        await world.advance(seconds=10)
+        assert "less than 3000, less than a day at this week's pace" in world.watch.last.text
+        assert len(world.watch.cards) == 1, "a trouble is one message, put right"
+
+
+async def test_nothing_is_said_of_days_while_nothing_is_known(world: World) -> None:
+    world.mobizon.balance = Decimal(1)
+    await world.looks_after_itself()
+    assert world.watch.cards == []
+    assert 'sms_bridge_balance{currency="KZT"} 1.0' in await world.metrics()
+    await world.types("/balance")
+    assert world.card.text == "1.00 KZT"
+
+
+async def test_balance_says_how_far_the_money_reaches(world: World) -> None:
+    by_countries(world)
+    await days_at_a_pace(world, 2, sms=4)  # 164 of 10000 in two days
+    asked = listings(world)
+    await world.types("/balance")
+    assert world.card.text == "9 836.00 KZT, about 479 SMS, 119 days at this month's pace"
+    assert listings(world) == asked, "prices are known by now"
+
+
+async def test_before_anything_was_sent_the_config_says_how_many_sms_the_money_buys(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=PRICED) as world:
+        await world.types("/balance")
+        assert world.card.text == "10 000.00 KZT, about 500 SMS"

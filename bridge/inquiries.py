@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from bridge import costs, duty, links, storms
 from bridge.clock import Clock
-from bridge.domain.costs import Prices
+from bridge.domain.costs import Bill, By, Prices, bill
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
@@ -165,6 +166,16 @@ class Inquiries:
         """What a segment costs by country, as far as anybody told."""
         house = self._house.value
         return await self._store.read(lambda tx: costs.prices(tx, house))
+
+    async def bill(self, since: datetime, until: datetime, by: By, zone: ZoneInfo, scope: Scope = EVERYTHING) -> Bill:
+        """What was spent in that time, of one's own by who asked for it; days are the zone's."""
+        house = self._house.value
+
+        def look(tx: Transaction) -> Bill:
+            rows = tx.spendings(since, until, chat=scope.chat, asked_by=scope.own)
+            return bill(rows, costs.prices(tx, house), by, zone, since, until)
+
+        return await self._store.read(look)
 
     async def money(self) -> Money | Failure:
         """Asks Mobizon for the balance. How far it reaches: by what was spent lately, else by the price at home."""

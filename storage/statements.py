@@ -434,14 +434,15 @@ first_sent: Select[Any] = select(notification.c.claimed_at).where(_taken).order_
 def spendings(*, since: datetime, until: datetime, chat: str | None, asked_by: str | None) -> Select[Any]:
     """What the gateway took in that time, in the order in which it left."""
     n = notification.c
+    asker = func.coalesce(n.asked_by, incident.c.asked_by)
     wanted = [_taken, n.claimed_at >= since, n.claimed_at < until]
     if chat is not None:
         wanted.append(n.chat == chat)
     if asked_by is not None:
-        wanted.append(n.asked_by == asked_by)
+        wanted.append(asker == asked_by)
     mine = (n.id, n.message_id, n.claimed_at, n.segments, n.state, n.incident_id)
     return (
-        select(*mine, incident.c.route, incident.c.title, n.person, n.asked_by, n.number, n.cost, n.currency)
+        select(*mine, incident.c.route, incident.c.title, n.person, asker, n.number, n.cost, n.currency)
         .select_from(notification.outerjoin(incident, incident.c.id == n.incident_id))
         .where(*wanted)
         .order_by(n.claimed_at, n.id)

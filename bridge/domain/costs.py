@@ -3,16 +3,19 @@
 Money is Decimal from the gateway's answer to the last line of a bill: a float would lose a tiyn here and there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import StrEnum
+from zoneinfo import ZoneInfo
 
-from bridge.domain.notification import Notification, State
+from bridge.domain.notification import WATCH, Notification, State
 from bridge.domain.phone import PhoneNumber
 
 _PLACES = 2
 _DAY = timedelta(days=1)
+_DEAREST = 5  # incidents that a bill names
 
 
 def plain(value: Decimal) -> str:
@@ -64,7 +67,10 @@ def cost_of(row: Notification) -> Amount | None:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """An SMS that the gateway took, as far as money goes. `at` is when it left; numbers and texts may be forgotten."""
+    """An SMS that the gateway took, as far as money goes. `at` is when it left; numbers and texts may be forgotten.
+
+    `asked_by` is who typed it, or who opened its incident by hand.
+    """
 
     id: int
     message_id: str
@@ -143,3 +149,95 @@ def per_day(spent: Decimal, since: datetime, first: datetime, now: datetime) -> 
     """
     seconds = int(max(_DAY, now - max(since, first)).total_seconds())
     return spent * 86_400 / seconds
+
+
+class By(StrEnum):
+    """What the lines of a bill stand for."""
+
+    ROUTE = "route"
+    PERSON = "person"
+    ASKER = "asker"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What came to one name; of an incident, `incident` is its number."""
+
+    name: str
+    tally: Tally
+    incident: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What was spent from one moment until before another: all of it, line by line, and the dearest incidents.
+
+    Lines stand the dearest first, those of days in their order.
+    """
+
+    since: datetime
+    until: datetime
+    by: By
+    total: Tally
+    lines: tuple[Line, ...]
+    dearest: tuple[Line, ...]
+
+
+def bill(rows: Sequence[Spending], prices: Prices, by: By, zone: ZoneInfo, since: datetime, until: datetime) -> Bill:
+    """Add up what left in that time; days are the zone's."""
+    lines: dict[str, Tally] = {}
+    incidents: dict[int, Line] = {}
+    for row in rows:
+        one, name = _alone(row, prices), _name(row, by, zone)
+        lines[name] = lines.get(name, Tally()) + one
+        if row.incident is not None:
+            so_far = incidents.get(row.incident, Line(row.title or "", Tally(), row.incident))
+            incidents[row.incident] = Line(so_far.name, so_far.tally + one, row.incident)
+    found = [Line(name, total) for name, total in lines.items()]
+    found.sort(key=(lambda line: line.name) if by is By.DAY else _dear)
+    total = sum(lines.values(), Tally())
+    return Bill(since, until, by, total, tuple(found), tuple(sorted(incidents.values(), key=_dear)[:_DEAREST]))
+
+
+def _dear(line: Line) -> tuple[Decimal, int, str, int]:
+    """The dearest first; where nothing is known of the cost, the longest."""
+    whole = line.tally.all
+    return -sum(whole.money.values(), Decimal(0)), -whole.segments, line.name, -(line.incident or 0)
+
+
+def _name(row: Spending, by: By, zone: ZoneInfo) -> str:
+    match by:
+        case By.ROUTE if row.incident is not None:
+            return row.route or "no route"
+        case By.ROUTE:
+            return "the bridge itself" if row.asked_by == WATCH else "typed"
+        case By.PERSON:
+            return row.person or "other numbers"
+        case By.ASKER:
+            return "the bridge itself" if row.asked_by == WATCH else row.asked_by or "alerts"
+        case By.DAY:
+            return row.at.astimezone(zone).date().isoformat()
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """When that day begins there, in UTC."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def month_of(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """When that day's month begins there, and the next one."""
+    first = day.replace(day=1)
+    following = (first + timedelta(days=31)).replace(day=1)
+    return midnight(first, zone), midnight(following, zone)
+
+
+def bar(value: Decimal, most: Decimal, width: int = 10) -> str:
+    """So long beside `most`, to an eighth of a character; whatever is more than nothing shows."""
+    if value <= 0 or most <= 0:
+        return ""
+    eighths = max(1, int(value * width * 8 / most))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]
+
+
+_EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")

@@ -12,7 +12,7 @@ from bridge.outbox import Outbox
 from bridge.ports import Transaction
 from bridge.pricer import Pricer
 from tests.stories.broken import ForgetfulBooks
-from tests.world import World, a_world, firing, resolved
+from tests.world import AIGERIM, DANA, JONAS, OPS, WATCH, World, a_world, firing, resolved
 
 TWO_PARTS = "a " * 100
 
@@ -300,3 +300,32 @@ async def test_before_anything_was_sent_the_config_says_how_many_sms_the_money_b
     async with a_world(tmp_path, changes=PRICED) as world:
         await world.types("/balance")
         assert world.card.text == "10 000.00 KZT, about 500 SMS"
+
+
+async def test_a_group_sees_what_was_spent_there_and_operators_all_of_it(world: World) -> None:
+    by_countries(world)
+    await world.types("/sms jonas hello")
+    await world.post("alertmanager", firing("db1"))  # two SMS, 68.6234, on ops
+    await sends(world, "magnum")  # by a script, of no chat
+    await world.types("/sms dana hello", by=JONAS, chat=WATCH)
+    await world.advance(minutes=2)
+
+    async def asks(by: int, chat: int = OPS) -> str:
+        await world.types("/costs day", by=by, chat=chat)
+        return world.telegram.chat(chat).last.text
+
+    assert (await asks(DANA)).splitlines() == [
+        "Today: 116.7468 KZT, 3 SMS, 3 segments",
+        "Dearest: #2 HostOutOfDiskSpace 68.6234 KZT",
+    ]
+    assert (await asks(DANA, WATCH)) == "Today: 20.50 KZT, 1 SMS, 1 segment"
+    assert (await asks(AIGERIM, AIGERIM)).startswith("Today: 157.7468 KZT, 5 SMS")
+    assert (await asks(JONAS, JONAS)) == "Today: 20.50 KZT, 1 SMS, 1 segment"
+    assert (await asks(DANA, DANA)) == "Today: no SMS."
+
+
+async def test_costs_of_no_such_time_are_explained_and_a_week_is_usual(world: World) -> None:
+    await world.types("/costs fortnight")
+    assert world.card.text == "Of when? Try /costs day, /costs week or /costs month"
+    await world.types("/costs")
+    assert world.card.text == "The last 7 days: no SMS."

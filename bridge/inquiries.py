@@ -68,6 +68,7 @@ class Money:
     days_left: int | None = None
 
 
+_AROUND = timedelta(days=3)  # what Mobizon lists in a month may have left in another, by our clock
 _PACE = timedelta(days=30)  # how far back the pace of spending is looked at
 _MOST_OPEN = 100  # incidents that one answer may be about
 
@@ -176,6 +177,15 @@ class Inquiries:
             return bill(rows, costs.prices(tx, house), by, zone, since, until)
 
         return await self._store.read(look)
+
+    async def message_ids(self, since: datetime, until: datetime) -> list[str]:
+        """Mobizon's ids of what left in that time, and of some days around it: its clock is not ours."""
+        rows = await self._store.read(lambda tx: tx.spendings(since - _AROUND, until + _AROUND))
+        return [row.message_id for row in rows]
+
+    async def currency(self) -> str | None:
+        """The account's, once Mobizon said it."""
+        return await self._store.read(lambda tx: tx.meta(costs.CURRENCY))
 
     async def money(self) -> Money | Failure:
         """Asks Mobizon for the balance. How far it reaches: by what was spent lately, else by the price at home."""

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 from typing import assert_never
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from bridge.clock import Clock
 from bridge.config import ApiToken, Config
 from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, SmsRequest
-from bridge.domain.costs import Prices
+from bridge.domain.costs import By, Prices, month_of
 from bridge.domain.house import ChatPlace, Role
 from bridge.domain.notification import Notification, State
 from bridge.inquiries import Inquiries, Money
@@ -28,6 +29,8 @@ _LARGEST_REQUEST = 64 * 1024
 _PAGE = 50
 _DAY = timedelta(days=1)
 _VIA = "through the API"
+_MONTH = re.compile(r"\d{4}-\d{2}", re.ASCII)
+_YEARS = range(2000, 2100)
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -165,6 +168,31 @@ class Api:
         if not isinstance(money, Money):
             raise Problem(503, f"Mobizon did not say: {money.reason}")
         return _json(shapes.balance(money))
+
+    async def bill(self, request: web.Request) -> web.Response:
+        """Of this month, or of `month`; with `ids=true` the Mobizon ids that it is about."""
+        month, by, ids = _query(request, "month", "by", "ids")
+        if by is not None and by not in set(By):
+            raise _wrong("by", f"no such lines; there are: {', '.join(By)}")
+        if ids not in (None, "true", "false"):
+            raise _wrong("ids", "true or false would be right")
+        zone = self._config.value.house.time_zone
+        since, until = month_of(self._day_in(month, zone), zone)
+        found = await self._inquiries.bill(since, until, By(by or By.ROUTE), zone)
+        known = await self._inquiries.message_ids(since, until) if ids == "true" else None
+        return _json(shapes.bill(found, zone, await self._inquiries.currency(), known))
+
+    def _day_in(self, month: str | None, zone: ZoneInfo) -> date:
+        """The first of that month, `2026-11`; today without one."""
+        if month is None:
+            return self._clock.now().astimezone(zone).date()
+        try:
+            first = date.fromisoformat(f"{month}-01") if _MONTH.fullmatch(month) else None
+        except ValueError:
+            first = None
+        if first is None or first.year not in _YEARS:
+            raise _wrong("month", "not a month; write it like 2026-11")
+        return first
 
     def _chat(self, name: str | None) -> ChatPlace | None:
         chats = self._config.value.house.chats

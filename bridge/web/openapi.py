@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bridge import __version__
+from bridge.domain.costs import By
 from bridge.domain.notification import State
 from bridge.web import shapes
 
@@ -71,6 +72,12 @@ OPERATIONS = (
         202, shapes.ReceiptKept, refusals=(401, 403, 404, 503),
     ),
     Operation("GET", "/api/v1/balance", "Money left at Mobizon.", 200, shapes.BalanceNow, refusals=(401, 503)),
+    Operation(
+        "GET", "/api/v1/bill", "What a month cost, by the time an SMS left.", 200, shapes.BillOfMonth,
+        query={"month": "2026-11; this one when absent", "by": f"what its lines stand for, one of {', '.join(By)}",
+               "ids": "true: the Mobizon ids of its SMS, and of those of the days around it"},
+        refusals=(400, 401),
+    ),
 )  # fmt: skip
 
 

@@ -10,10 +10,21 @@ from bridge import costs
 from bridge.clock import Clock
 from bridge.domain.notification import Notification
 from bridge.outbox import Outbox
-from bridge.ports import Balance, Failure, ListedMessage, MessagePage, MessageQuery, Refused, SmsGateway, Store
+from bridge.ports import (
+    Balance,
+    Failure,
+    ListedMessage,
+    MessagePage,
+    MessageQuery,
+    Refused,
+    SmsGateway,
+    Store,
+    Transaction,
+)
 
 _A_CALL = 100
 _CALLS = 10  # in one run, and then others may ask: a long backlog has time
+_ALONE = 10  # of those that have to be asked about one by one
 _TOGETHER = timedelta(seconds=30)  # what is due so soon is asked about along with what is due now
 _AGAIN = timedelta(minutes=5)  # when the gateway could not be asked
 _AROUND = timedelta(hours=36)  # the list's clock has no zone
@@ -32,7 +43,7 @@ class Pricer:
         self._clock = clock
 
     async def run(self) -> None:
-        """Until nothing is due, the gateway cannot be asked, or it has been asked often enough for now."""
+        """Until nothing is due, something is to be sent, or the gateway cannot be asked or was asked often enough."""
         for _ in range(_CALLS):
             due = await self._due()
             if not due:
@@ -45,9 +56,14 @@ class Pricer:
 
     async def _due(self) -> list[Notification]:
         now = self._clock.now()
-        if not await self._store.read(lambda tx: tx.prices_due(now, 1)):
-            return []
-        return await self._store.read(lambda tx: tx.prices_due(now + _TOGETHER, _A_CALL))
+
+        def look(tx: Transaction) -> list[Notification]:
+            # A call takes one of the few lines to the gateway, and of those an SMS may have each.
+            if not tx.prices_due(now, 1) or tx.sending() or tx.claimable(now, 1):
+                return []
+            return tx.prices_due(now + _TOGETHER, _A_CALL)
+
+        return await self._store.read(look)
 
     async def _ask(self, rows: Sequence[Notification]) -> Failure | None:
         """Ask about these and record the answer."""
@@ -57,8 +73,8 @@ class Pricer:
         campaigns = [row for row in rows if row.campaign_id is not None]
         if campaigns and (failure := await self._ask_for(campaigns, currency)):
             return failure
-        for row in rows:
-            if row.campaign_id is None and (failure := await self._ask_for([row], currency)):
+        for row in [row for row in rows if row.campaign_id is None][:_ALONE]:
+            if failure := await self._ask_for([row], currency):
                 return failure
         return None
 

@@ -21,6 +21,7 @@ from tests.edges.cli_scene import Terminal, a_terminal
 from tests.fakes import FakeClock
 from tests.world import CONFIG, JONAS, firing
 
+README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 NOVEMBER = "--month", "2026-11"
 ALMATY = ZoneInfo("Asia/Almaty")
 TWO_PARTS = "a " * 100
@@ -62,6 +63,7 @@ async def test_a_bill_says_all_of_it(tmp_path: Path) -> None:
         "",
         "Mobizon lists nothing else: nobody else uses the key.",
     ]
+    assert said.out in README
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,19 @@ async def test_a_mobizon_that_cannot_be_asked_holds_up_nothing_and_alarms_nobody
     assert [await cost(world, number) for number in (first, second)] == [("20.50", "KZT")] * 2
 
 
+async def test_while_anything_is_on_the_wire_nobody_asks_what_something_cost(world: World) -> None:
+    first = await sends(world)
+    await world.advance(seconds=20)
+    world.mobizon.hangs_after_accepting()
+    await world.api("POST", "/sms", {"to": "dana", "text": "hello"}, status=202)
+    await world.advance(seconds=19)
+    assert listings(world) == 0, "a page may want the line"
+    world.mobizon.answers_held()
+    world.mobizon.recovers()
+    await world.advance(seconds=2)
+    assert await cost(world, first) == ("20.50", "KZT")
+
+
 async def test_what_mobizon_never_lists_is_given_up_after_three_days(world: World) -> None:
     world.mobizon.list_lag = timedelta(days=365)
     number = await sends(world)

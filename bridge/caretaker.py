@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LAST_ALIVE = "last_alive"
 """In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
 _MONEY_EVERY = 600.0  # seconds
-_WEEK = timedelta(days=7)
+_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _CLOCK_OFF = timedelta(seconds=30)
 _DISK_LOW, _DISK_WELL = 0.05, 0.06  # of it is free; apart, or a file that comes and goes would ring each time
 
@@ -101,10 +101,12 @@ class Caretaker:
         self._report_balance(balance)
         house, now = self._house.value, self._clock.now()
         pace = await self._store.read(lambda tx: costs.pace(tx, house, balance.currency, _WEEK, now))
-        text = _too_little(balance, house.watch, pace.days(balance) if pace else None)
+        # The first day of a bridge is one of trying it out.
+        days = pace.days(balance) if pace and pace.known_for >= _DAY else None
 
         def tell(tx: Transaction) -> None:
             costs.learn_currency(tx, balance)
+            text = _too_little(balance, house.watch, days, known=tx.open_trouble("balance", "") is not None)
             watch.keep(tx, house, "balance", text, now)
 
         await self._store.write(tell)
@@ -132,14 +134,17 @@ class Caretaker:
             await self._store.write(lambda tx: watch.keep(tx, house, "disk", text, now))
 
 
-def _too_little(balance: Balance, rules: Watch, days: int | None) -> str:
-    """What is wrong with this balance; empty when it is enough. `days` it lasts, where that is known."""
+def _too_little(balance: Balance, rules: Watch, days: int | None, *, known: bool) -> str:
+    """What is wrong with this balance; empty when it is enough. `days` it lasts, where that is known.
+
+    A `known` trouble of days ends a day later: a pace goes up and down, and would ring each time.
+    """
     below = rules.balance_below
     left = f"Mobizon has {Amount(balance.amount, balance.currency)} left"
     lasts = "" if days is None else f", {'less than a day' if days < 1 else _days(days)} at this week's pace"
     if below is not None and balance.amount < Decimal(str(below)):
         return f"{left}, less than {below:g}{lasts}: top it up"
-    if days is not None and days < rules.days_below:
+    if days is not None and rules.days_below and days < rules.days_below + known:
         return f"{left}{lasts}: top it up"
     return ""
 

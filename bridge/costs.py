@@ -25,10 +25,11 @@ def prices(tx: Transaction, house: House) -> Prices:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What was spent lately, in one currency: a day of it, and one segment on average."""
+    """What was spent lately, in one currency: a day of it, and one segment on average. `known_for`: since the first."""
 
     a_day: Decimal
     a_segment: Decimal
+    known_for: timedelta
 
     def days(self, balance: Balance) -> int:
         """So many whole days the money lasts."""
@@ -46,4 +47,4 @@ def pace(tx: Transaction, house: House, currency: str, over: timedelta, now: dat
     spent = total.money.get(currency, Decimal(0))
     if spent <= 0:
         return None
-    return Pace(per_day(spent, now - over, first, now), spent / total.segments)
+    return Pace(per_day(spent, now - over, first, now), spent / total.segments, now - first)

@@ -258,6 +258,7 @@ async def days_at_a_pace(world: World, days: int, sms: int) -> None:
         world.clock.advance(24 * 3600 - 180)
         await world.settle()
     await world.looks_after_itself()
+    await world.advance(seconds=10)
 
 
 async def test_money_for_few_days_is_told_and_over_when_it_is_topped_up(world: World) -> None:
@@ -275,6 +276,21 @@ async def test_money_for_few_days_is_told_and_over_when_it_is_topped_up(world: W
     await world.looks_after_itself()
     await world.advance(seconds=10)
     assert len(world.watch.cards) == 1 and "over" in world.watch.last.text
+
+
+async def test_the_first_day_of_a_bridge_tells_no_pace_and_a_pace_that_wavers_rings_once(world: World) -> None:
+    for number in range(4):
+        await sends(world, ("dana", "magnum")[number % 2], f"text {number}")
+    await world.advance(minutes=3)
+    for hours, left in ((1, 90), (23, 170), (1, 250), (1, 330), (1, 170)):  # 82 a day: 1, 2, 3 and 4 days
+        world.clock.advance(hours * 3600)
+        world.mobizon.balance = Decimal(left)
+        await world.looks_after_itself()
+        await world.advance(seconds=10)
+        assert left != 90 or world.watch.cards == []
+    texts = [card.text for card in world.watch.cards]
+    assert len(texts) == 2
+    assert "over after" in texts[0] and "170.00 KZT left, 2 days" in texts[1]
 
 
 async def test_the_balance_alarm_says_how_long_it_lasts(tmp_path: Path) -> None:

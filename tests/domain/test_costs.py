@@ -3,13 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.costs import Amount, Part, Prices, Spending, cost_of, per_day, plain, tally
-from bridge.domain.notification import Notification, State
+from bridge.domain.costs import Amount, By, Part, Prices, Spending, Tally, bar, bill, cost_of, per_day, plain, tally
+from bridge.domain.notification import WATCH, Notification, State
 from bridge.domain.phone import PhoneNumber
 
 NOW = datetime(2026, 11, 23, 3, 30, tzinfo=UTC)
@@ -122,3 +123,72 @@ def test_the_parts_of_a_bill_add_up_to_the_tiyn(costs: list[Decimal]) -> None:
 )
 def test_a_pace_is_told_by_the_days_there_were(over: timedelta, first_ago: timedelta, a_day: str) -> None:
     assert per_day(Decimal(70), NOW - over, NOW - first_ago, NOW) == Decimal(a_day)
+
+
+ALMATY = ZoneInfo("Asia/Almaty")
+ALARM = spending("20.50", incident=7, route="critical", title="HostDown", asked_by=None)
+
+
+@pytest.mark.parametrize(
+    ("row", "route", "person", "asker", "day"),
+    [
+        (ALARM, "critical", "jonas", "alerts", "2026-11-23"),
+        (replace(ALARM, route=""), "no route", "jonas", "alerts", "2026-11-23"),
+        (replace(ALARM, asked_by="dana"), "critical", "jonas", "dana", "2026-11-23"),
+        (spending("1"), "typed", "jonas", "aigerim", "2026-11-23"),
+        (spending("1", person=None, asked_by="api:scripts"), "typed", "other numbers", "api:scripts", "2026-11-23"),
+        (spending("1", asked_by=WATCH), "the bridge itself", "jonas", "the bridge itself", "2026-11-23"),
+        (spending("1", at=datetime(2026, 11, 22, 19, 0, tzinfo=UTC)), "typed", "jonas", "aigerim", "2026-11-23"),
+        (spending("1", at=datetime(2026, 11, 22, 18, 59, tzinfo=UTC)), "typed", "jonas", "aigerim", "2026-11-22"),
+    ],
+)
+def test_each_sms_stands_in_one_line_of_a_bill(row: Spending, route: str, person: str, asker: str, day: str) -> None:
+    names = [bill([row], PRICES, by, ALMATY, NOW, NOW).lines[0].name for by in By]
+    assert names == [route, person, asker, day]
+
+
+rows_of_all_kinds = st.lists(
+    st.builds(
+        spending,
+        st.none() | st.decimals(min_value=0, max_value=1000, places=4).map(str),
+        st.sampled_from(["KZT", "EUR"]),
+        segments=st.integers(1, 6),
+        state=st.sampled_from([State.SUBMITTED, State.DELIVERED, State.UNDELIVERED]),
+        incident=st.none() | st.integers(1, 9),
+        route=st.sampled_from(["critical", "rest"]),
+        title=st.just("HostDown"),
+        person=st.none() | st.sampled_from(["jonas", "dana"]),
+        asked_by=st.none() | st.sampled_from(["aigerim", WATCH]),
+        number=st.none() | st.sampled_from([HOME, ABROAD]),
+        at=st.timedeltas(timedelta(0), timedelta(days=30)).map(lambda ago: NOW - ago),
+    ),
+    max_size=40,
+)
+
+
+@given(rows_of_all_kinds, st.sampled_from(By))
+def test_the_lines_of_a_bill_add_up_to_its_total(rows: list[Spending], by: By) -> None:
+    found = bill(rows, PRICES, by, ALMATY, NOW, NOW)
+    assert sum((line.tally for line in found.lines), Tally()) == found.total == tally(rows, PRICES)
+    assert found.total.all.sms == len(rows)
+    assert len({line.name for line in found.lines}) == len(found.lines)
+    assert len(found.dearest) == min(5, len({row.incident for row in rows} - {None}))
+
+
+def test_the_dearest_stand_first_and_days_in_their_order() -> None:
+    rows = [replace(ALARM, incident=n, cost=Amount(Decimal(n), "KZT"), at=NOW - timedelta(days=n)) for n in range(1, 9)]
+    found = bill(rows, PRICES, By.DAY, ALMATY, NOW, NOW)
+    assert [line.incident for line in found.dearest] == [8, 7, 6, 5, 4]
+    assert [line.name for line in found.lines] == [f"2026-11-{day}" for day in range(15, 23)]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("80", "██████████"), ("40", "█████"), ("12", "█▌"), ("0.001", "▏"), ("0", ""), ("-1", "")],
+)
+def test_a_bar_is_as_long_as_its_share_of_the_most(value: str, shown: str) -> None:
+    assert bar(Decimal(value), Decimal(80)) == shown
+
+
+def test_nothing_has_no_bar() -> None:
+    assert bar(Decimal(0), Decimal(0)) == ""

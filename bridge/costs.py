@@ -42,8 +42,8 @@ def pace(tx: Transaction, house: House, currency: str, over: timedelta, now: dat
     if first is None:
         return None
     known = prices(tx, house)
-    rows = [row for row in tx.spendings(now - over, now) if row.cost or known.estimate(row.number, row.segments)]
-    total = tally(rows, known).all
+    money = [(row.cost or known.estimate(row.number, row.segments), row) for row in tx.spendings(now - over, now)]
+    total = tally((row for cost, row in money if cost and cost.currency == currency), known).all
     spent = total.money.get(currency, Decimal(0))
     if spent <= 0:
         return None

@@ -400,7 +400,7 @@ class Outbox:
             costs.append(cost)
             pairs.append((replace(row, cost=plain(cost.value), currency=currency, next_price_at=None), row))
             if row.number is not None:
-                tx.save_price(row.number.region, price, now)
+                tx.save_price(row.number.region, price, row.claimed_at or row.created_at)
         tx.save_notifications(pairs)
         _show_costs(tx, [changed for changed, _ in pairs if changed.cost is not None], now)
         return costs

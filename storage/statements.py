@@ -420,7 +420,12 @@ oldest_due: Select[Any] = select(func.min(notification.c.due_at, type_=Instant()
 # --- what it costs ---
 
 prices: Select[str, str, str] = select(price.c.country, price.c.amount, price.c.currency)
-save_price: Insert = _upsert(price)
+_new_price = upserting(price)
+save_price: Insert = _new_price.on_conflict_do_update(
+    index_elements=[price.c.country],
+    set_={name: _new_price.excluded[name] for name in ("amount", "currency", "seen_at")},
+    where=_new_price.excluded.seen_at >= price.c.seen_at,
+)
 prices_due: Select[Any] = (
     select(notification)
     .where(unpriced, notification.c.next_price_at <= _now)

@@ -336,8 +336,8 @@ class SqlTransaction:
     def prices(self) -> dict[str, Amount]:
         return {country: Amount(Decimal(value), currency) for country, value, currency in self._db.rows(sql.prices)}
 
-    def save_price(self, country: str, price: Amount, now: datetime) -> None:
-        self._db.run(sql.save_price, country=country, amount=str(price.value), currency=price.currency, seen_at=now)
+    def save_price(self, country: str, price: Amount, at: datetime) -> None:
+        self._db.run(sql.save_price, country=country, amount=str(price.value), currency=price.currency, seen_at=at)
 
     def prices_due(self, now: datetime, limit: int) -> list[Notification]:
         return self._all(Notification, sql.prices_due, now=now, limit=limit)

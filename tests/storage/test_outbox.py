@@ -329,6 +329,7 @@ async def test_of_a_country_the_last_price_is_kept(store: Store) -> None:
         tx.save_price("KZ", Amount(Decimal("19"), "KZT"), NOW)
         tx.save_price("DE", Amount(Decimal("48.1234"), "KZT"), NOW)
         tx.save_price("KZ", Amount(Decimal("20.5"), "KZT"), NOW + HOUR)
+        tx.save_price("KZ", Amount(Decimal("18"), "KZT"), NOW - HOUR)  # an older one, asked about only now
 
     await store.write(learn)
     assert await store.read(lambda tx: tx.prices()) == {

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from bot import silence_buttons
+from bridge.domain.costs import Amount, Prices, cost_of
 from bridge.domain.escalation import CHAT, has_begun, in_flight, next_rung, rung_of, why_hopeless
 from bridge.domain.house import House, Person
 from bridge.domain.incident import Incident, IncidentState
@@ -545,7 +546,7 @@ def _who_was_paged(view: IncidentView) -> list[str]:
     words = [clip(f"{name} {_outcome(rows, view)}", _TOLD_LENGTH) for name, rows in paged.items()]
     if len(words) > _TOLD_SHOWN:
         words = [*words[:_TOLD_SHOWN], f"{len(words) - _TOLD_SHOWN} more"]
-    return ["Told: " + " · ".join(filter(None, (*words, _bill(left))))]
+    return ["Told: " + " · ".join(filter(None, (*words, _bill(left, view.prices))))]
 
 
 def _outcome(rows: Sequence[Notification], view: IncidentView) -> str:
@@ -572,14 +573,17 @@ def _told(view: IncidentView, news: tuple[Purpose, str]) -> list[str]:
     return [f"{what}: {', '.join((*names[:_TOLD_SHOWN], *left_out))}"] if names else []
 
 
-def _bill(told: Sequence[RecipientLine]) -> str:
+def _bill(told: Sequence[RecipientLine], prices: Prices) -> str:
+    """How many SMS, and what they cost; nothing of that where one of them has no price."""
     left = [line.notification for line in told if line.notification.message_id]
     if not left:
         return ""
-    money = [(Decimal(n.cost), n.currency or "") for n in left if n.cost is not None]
-    currencies = {currency for _, currency in money}
-    cost = f", {sum(amount for amount, _ in money)} {currencies.pop()}" if len(currencies) == 1 else ""
-    return f"{len(left)} SMS{cost.rstrip() if len(money) == len(left) else ''}"
+    costs = [cost for n in left if (cost := cost_of(n) or prices.expected(n))]
+    currencies = {cost.currency for cost in costs}
+    if len(costs) < len(left) or len(currencies) > 1:
+        return f"{len(left)} SMS"
+    about = "" if all(n.cost is not None for n in left) else "about "
+    return f"{len(left)} SMS, {about}{Amount(sum((cost.value for cost in costs), Decimal(0)), currencies.pop())}"
 
 
 def _fitted(top: Sequence[str], people: Sequence[str], bottom: Sequence[str]) -> str:
@@ -613,7 +617,7 @@ def _sms(view: SmsView) -> str:
     who = " ".join(filter(None, (spoken(known), number.masked if number else "")))
     parts = [f"{_MARKS[n.state]} #{n.id} {who}", _became(n, view.zone, view.now, view.problem) + _hint(n)]
     if n.state.is_final:
-        parts += filter(None, (_size(n), f"asked by {spoken(view.asked_by)}"))
+        parts += filter(None, (_size(n, view.estimate), f"asked by {spoken(view.asked_by)}"))
     return " · ".join(parts)
 
 
@@ -684,12 +688,13 @@ def _hint(n: Notification) -> str:
     return f". Phone off or out of reach{asked_for}"
 
 
-def _size(n: Notification) -> str:
+def _size(n: Notification, estimate: Amount | None) -> str:
     """What it was billed as; nothing where nobody told."""
     if not n.message_id or not n.segments:
         return ""
-    cost = f", {n.cost} {n.currency or ''}".rstrip() if n.cost is not None else ""
-    return f"{_segments(n.segments)}{cost}"
+    cost = cost_of(n)
+    told = str(cost) if cost else f"about {estimate}" if estimate else ""
+    return ", ".join(filter(None, (_segments(n.segments), told)))
 
 
 def _segments(count: int) -> str:
@@ -733,6 +738,8 @@ def _question(view: QuestionView) -> Rendered:
 def _how(view: QuestionView) -> list[str]:
     q = view.question
     how = [q.alphabet, f"{len(q.text)} characters", _segments(q.segments)]
+    if view.estimate:
+        how.append(f"about {view.estimate}")
     if q.sender_id:
         how.append(f"from {q.sender_id}")
     if q.options.get("send_at"):

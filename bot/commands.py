@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from aiogram.methods import SendMessage
 from aiogram.types import Message, ReplyParameters
 
-from bot import oncall
+from bot import costs, oncall
 from bot.access import Known, Nobody, Stranger, speaker
 from bot.cards import (
     Rendered,
@@ -31,6 +31,7 @@ from bot.chat import NO_PREVIEW, keyboard
 from bot.voice import Words
 from bridge.clock import Clock
 from bridge.dispatcher import Answered, Asker, Denied, Dispatcher, PageRequest, SmsRequest
+from bridge.domain.costs import By
 from bridge.domain.escalation import ROTA
 from bridge.domain.house import House, Role
 from bridge.domain.phone import BadNumber, parse_phone, why_not_textable
@@ -230,6 +231,7 @@ _HELP = {
     "cancel": (Role.RESPONDER, "<id>: take back an SMS that waits for its time"),
     "oncall": (Role.OBSERVER, oncall.USAGE),
     "balance": (Role.OBSERVER, "money left"),
+    "costs": (Role.OBSERVER, "[day, week or month]: what was spent here, and on what"),
     "id": (Role.OBSERVER, "the ids of you and this chat; as a reply, that person's"),
     "help": (Role.OBSERVER, "this list"),
     "start": (Role.OBSERVER, "who you are here"),
@@ -320,6 +322,7 @@ class Commands:
             "cancel": self._cancel,
             "oncall": self._oncall,
             "balance": self._balance,
+            "costs": self._costs,
             "help": self._help,
             "start": self._start,
         }
@@ -455,6 +458,15 @@ class Commands:
         if money.days_left is not None:
             parts.append(f"{money.days_left} days at this month's pace")
         return ", ".join(parts)
+
+    async def _costs(self, heard: Heard) -> Answer:
+        """/costs [day|week|month]"""
+        span = heard.command.words.casefold() or "week"
+        if span not in costs.SPANS:
+            raise Misread("Of when? Try /costs day, /costs week or /costs month")
+        since = costs.began(span, heard.zone, heard.now)
+        bill = await self.inquiries.bill(since, heard.now, By.DAY, heard.zone, heard.scope)
+        return costs.spoken(bill, span, heard.zone)
 
     async def _help(self, heard: Heard) -> Answer:
         """/help"""

@@ -35,6 +35,7 @@ from bridge.metrics import Metrics
 from bridge.mobizon import Mobizon
 from bridge.outbox import Outbox
 from bridge.ports import BadCalendar, Balance, Live, NotStored, Reading, Receipt, Transaction
+from bridge.pricer import Pricer
 from bridge.reporter import Reporter
 from bridge.retention import Retention
 from bridge.sender import Sender
@@ -60,6 +61,7 @@ _EVERY = {
     "sender": timedelta(seconds=1),
     "finder": timedelta(seconds=5),
     "tracker": timedelta(seconds=1),
+    "pricer": timedelta(seconds=10),
     "reporter": timedelta(seconds=1),
     "bot": timedelta(seconds=5),
     "timers": timedelta(seconds=5),
@@ -73,7 +75,7 @@ _EVERY = {
 }
 _VITAL = {"intake", "sender", "finder", "tracker", "reporter"}
 """The ticks without which nobody is told of anything: while one is stuck there is no heartbeat."""
-_TALKING = {"reporter", "bot", "silences", "bookings"}
+_TALKING = {"reporter", "bot", "silences", "bookings", "pricer"}
 """The ticks that a stop may interrupt: what was not answered is said or asked again."""
 _LAST_WORDS = 25.0
 """How long a stop takes at most, in seconds: what is on the wire is answered and recorded meanwhile."""
@@ -206,6 +208,7 @@ async def build(config: Config, machine: Clock, config_file: Path | None = None)
             bridge.sender,
             Finder(store, outbox, gateway, clock),
             Tracker(store, outbox, gateway, clock),
+            Pricer(store, outbox, gateway, clock),
             Timers(store, dispatcher, clock),
             Silencing(store, Alertmanager(live), clock, house),
             Bookings(store, clock, house, bridge.read_calendar),

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from decimal import Decimal
 
-from bridge import watch
+from bridge import costs, watch
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
-from bridge.domain.house import House
-from bridge.ports import Balance, Live, SmsGateway, Store
+from bridge.domain.costs import Amount
+from bridge.domain.house import House, Watch
+from bridge.ports import Balance, Live, SmsGateway, Store, Transaction
 from bridge.texts import length
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 LAST_ALIVE = "last_alive"
 """In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
 _MONEY_EVERY = 600.0  # seconds
+_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _CLOCK_OFF = timedelta(seconds=30)
 _DISK_LOW, _DISK_WELL = 0.05, 0.06  # of it is free; apart, or a file that comes and goes would ring each time
 
@@ -88,19 +90,26 @@ class Caretaker:
             await self._dispatcher.end_trouble("mobizon")
 
     async def _look_at_money(self) -> None:
-        below, now = self._house.value.watch.balance_below, self._clock.monotonic()
-        if below is None or (self._money_seen is not None and now - self._money_seen < _MONEY_EVERY):
+        """Before it is none: little by the config's word, or by the pace of this week."""
+        seen = self._clock.monotonic()
+        if self._money_seen is not None and seen - self._money_seen < _MONEY_EVERY:
             return
+        self._money_seen = seen
         balance = await self._gateway.balance()
         if not isinstance(balance, Balance):
             return
-        self._money_seen = now
         self._report_balance(balance)
-        if balance.amount < Decimal(str(below)):
-            text = f"Mobizon has {balance.amount:.2f} {balance.currency} left, less than {below:g}: top it up"
-            await self._dispatcher.begin_trouble("balance", "", text)
-        else:
-            await self._dispatcher.end_trouble("balance")
+        house, now = self._house.value, self._clock.now()
+        pace = await self._store.read(lambda tx: costs.pace(tx, house, balance.currency, _WEEK, now))
+        # The first day of a bridge is one of trying it out.
+        days = pace.days(balance) if pace and pace.known_for >= _DAY else None
+
+        def tell(tx: Transaction) -> None:
+            costs.learn_currency(tx, balance)
+            text = _too_little(balance, house.watch, days, known=tx.open_trouble("balance", "") is not None)
+            watch.keep(tx, house, "balance", text, now)
+
+        await self._store.write(tell)
 
     async def _compare_clocks(self) -> None:
         """With Mobizon's, as it said the hour in its newest answer."""
@@ -123,3 +132,22 @@ class Caretaker:
             text = f"less than {int(left * 100) + 1} % of the disk that holds the database is free: make room"
         if known or text:
             await self._store.write(lambda tx: watch.keep(tx, house, "disk", text, now))
+
+
+def _too_little(balance: Balance, rules: Watch, days: int | None, *, known: bool) -> str:
+    """What is wrong with this balance; empty when it is enough. `days` it lasts, where that is known.
+
+    A `known` trouble of days ends a day later: a pace goes up and down, and would ring each time.
+    """
+    below = rules.balance_below
+    left = f"Mobizon has {Amount(balance.amount, balance.currency)} left"
+    lasts = "" if days is None else f", {'less than a day' if days < 1 else _days(days)} at this week's pace"
+    if below is not None and balance.amount < Decimal(str(below)):
+        return f"{left}, less than {below:g}{lasts}: top it up"
+    if days is not None and rules.days_below and days < rules.days_below + known:
+        return f"{left}{lasts}: top it up"
+    return ""
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' * (count != 1)}"

@@ -17,6 +17,7 @@ from bridge.config import Config
 from bridge.dispatcher import Dispatcher
 from bridge.domain import rota
 from bridge.domain.alert import Alert, Report
+from bridge.domain.costs import Prices
 from bridge.domain.escalation import CHAT, ROTA, Policy, rung_of
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
@@ -72,6 +73,7 @@ class ExplainedIncident:
     hours: Hours = Hours()
     rotas: Mapping[int, str] = field(default_factory=dict)
     nobody_at: datetime | None = None
+    prices: Prices = Prices()
 
     @property
     def rungs(self) -> list[tuple[Notification, ...]]:
@@ -272,4 +274,5 @@ class _Rehearsal:
             hours,
             self._rotas,
             rings.get(str(incident.id)),
+            prices=Prices(house.sms.prices),
         )

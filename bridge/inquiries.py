@@ -3,9 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-from bridge import duty, links, storms
+from bridge import costs, duty, links, storms
 from bridge.clock import Clock
+from bridge.domain.costs import Bill, By, Prices, bill
 from bridge.domain.house import House
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
@@ -17,8 +20,6 @@ from bridge.ports import (
     Failure,
     IncidentView,
     Live,
-    MessagePage,
-    MessageQuery,
     QuestionView,
     Receipt,
     SmsGateway,
@@ -67,8 +68,8 @@ class Money:
     days_left: int | None = None
 
 
+_AROUND = timedelta(days=3)  # what Mobizon lists in a month may have left in another, by our clock
 _PACE = timedelta(days=30)  # how far back the pace of spending is looked at
-_PRICED = 25  # sent SMS whose price is looked at
 _MOST_OPEN = 100  # incidents that one answer may be about
 
 
@@ -162,24 +163,41 @@ class Inquiries:
         """What arrived since then, the newest first."""
         return await self._store.read(lambda tx: tx.receipts(since, limit))
 
+    async def prices(self) -> Prices:
+        """What a segment costs by country, as far as anybody told."""
+        house = self._house.value
+        return await self._store.read(lambda tx: costs.prices(tx, house))
+
+    async def bill(self, since: datetime, until: datetime, by: By, zone: ZoneInfo, scope: Scope = EVERYTHING) -> Bill:
+        """What was spent in that time, of one's own by who asked for it; days are the zone's."""
+        house = self._house.value
+
+        def look(tx: Transaction) -> Bill:
+            rows = tx.spendings(since, until, chat=scope.chat, asked_by=scope.own)
+            return bill(rows, costs.prices(tx, house), by, zone, since, until)
+
+        return await self._store.read(look)
+
+    async def message_ids(self, since: datetime, until: datetime) -> list[str]:
+        """Mobizon's ids of what left in that time, and of some days around it: its clock is not ours."""
+        rows = await self._store.read(lambda tx: tx.spendings(since - _AROUND, until + _AROUND))
+        return [row.message_id for row in rows]
+
+    async def currency(self) -> str | None:
+        """The account's, once Mobizon said it."""
+        return await self._store.read(lambda tx: tx.meta(costs.CURRENCY))
+
     async def money(self) -> Money | Failure:
-        """Asks Mobizon for the balance, and for what the newest SMS cost to say how far it reaches."""
+        """Asks Mobizon for the balance. How far it reaches: by what was spent lately, else by the price at home."""
         balance = await self._gateway.balance()
         if not isinstance(balance, Balance):
             return balance
-        now = self._clock.now()
-        recent = {"campaignCreateTsFrom": f"{now - _PACE:%Y-%m-%d %H:%M:%S}", "campaignCreateTsTo": _tomorrow(now)}
-        listed = await self._gateway.messages(MessageQuery(recent, page_size=_PRICED, sort={"campaignId": "DESC"}))
-        items = listed.items if isinstance(listed, MessagePage) else ()
-        prices = [item.segment_price for item in items if item.segment_price]
-        if not prices:
-            return Money(balance)
-        dearest = max(prices)
-        spent = await self._store.read(lambda tx: tx.spent(now - _PACE))
-        segments = sum(s.segments for s in spent)
-        days = max(1.0, (now - min((s.at for s in spent), default=now)) / timedelta(days=1))
-        left = int(balance.amount / dearest)
-        return Money(balance, left, int(left / (segments / days)) if segments else None)
+        house, now = self._house.value, self._clock.now()
+        pace = await self._store.read(lambda tx: costs.pace(tx, house, balance.currency, _PACE, now))
+        price = (await self.prices()).of.get(house.sms.default_region or "")
+        a_segment = pace.a_segment if pace else price.value if price and price.currency == balance.currency else None
+        left = int(max(balance.amount, Decimal(0)) / a_segment) if a_segment else None
+        return Money(balance, left, pace.days(balance) if pace else None)
 
     async def troubles(self) -> list[TroubleView]:
         """What is wrong with the bridge right now."""
@@ -220,8 +238,3 @@ def _owner(view: IncidentView | SmsView | QuestionView) -> tuple[str | None, set
             return view.notification.chat, {view.notification.asked_by}
         case QuestionView():
             return view.question.chat, {view.question.asked_by}
-
-
-def _tomorrow(now: datetime) -> str:
-    """A bound in nobody's time zone in particular: Mobizon's clock is not ours."""
-    return f"{now + timedelta(days=1):%Y-%m-%d %H:%M:%S}"

@@ -15,12 +15,13 @@ from typing import Any, assert_never
 from bridge import duty, escalator, links, storms, texts, watch
 from bridge.clock import Clock
 from bridge.domain import sms
+from bridge.domain.costs import Amount, plain
 from bridge.domain.escalation import CHAT, ROTA
 from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Event, Held, Notification, Priority, Purpose, State
 from bridge.domain.phone import why_not_textable
-from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, next_attempt, next_look, next_poll
+from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, first_price, next_attempt, next_look, next_poll, next_price
 from bridge.domain.storm import next_page
 from bridge.domain.throttle import Limits, Spent, opens_at
 from bridge.metrics import Metrics
@@ -53,6 +54,7 @@ _LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
 _CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
 _MOST_TOLD = 200  # pages that waited, looked through for those that one SMS may tell of
 _NEARLY = 0.8  # of a limit: time to tell somebody
+_COST_IS_NEWS = timedelta(days=1)
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
 
@@ -368,6 +370,41 @@ class Outbox:
             if _differs(changed, row):
                 self._tell(tx, house, changed, row, now)
 
+    async def price(self, asked: Sequence[Notification], listed: Sequence[ListedMessage], currency: str) -> None:
+        """Write down what these cost, as the gateway lists them; each is counted once."""
+        now = self._clock.now()
+        by_id = {sms.id: sms for sms in listed}
+        for cost in await self._store.write(lambda tx: self._price(tx, asked, by_id, currency, now)):
+            self._metrics.cost.labels(cost.currency).inc(float(cost.value))
+
+    def _price(
+        self,
+        tx: Transaction,
+        asked: Sequence[Notification],
+        listed: Mapping[str, ListedMessage],
+        currency: str,
+        now: datetime,
+    ) -> list[Amount]:
+        current = tx.notifications_by_id([row.id for row in asked])
+        costs, pairs = [], []
+        for row in current.values():
+            if row.cost is not None or row.next_price_at is None:
+                continue  # a cost is counted once
+            sms = listed.get(row.message_id or "")
+            if sms is None or sms.segment_price is None or sms.segment_price < 0:
+                again = next_price(row.ended_at or row.claimed_at or row.created_at, now)
+                pairs.append((replace(row, next_price_at=again), row))
+                continue
+            price = Amount(sms.segment_price, currency)
+            cost = price * (sms.segments or row.segments or 1)
+            costs.append(cost)
+            pairs.append((replace(row, cost=plain(cost.value), currency=currency, next_price_at=None), row))
+            if row.number is not None:
+                tx.save_price(row.number.region, price, row.claimed_at or row.created_at)
+        tx.save_notifications(pairs)
+        _show_costs(tx, [changed for changed, _ in pairs if changed.cost is not None], now)
+        return costs
+
     # --- what goes along with every change --------------------------------------------------------------
 
     def _tell(self, tx: Transaction, house: House, row: Notification, was: Notification, now: datetime) -> None:
@@ -456,6 +493,15 @@ class Outbox:
             f"notification {row.state}",
             extra={"notification": row.id, "incident": row.incident_id, "attempt": row.attempt},
         )
+
+
+def _show_costs(tx: Transaction, rows: Sequence[Notification], now: datetime) -> None:
+    """On the cards that tell what was spent; one of long ago nobody looks at for that."""
+    fresh = [row for row in rows if row.ended_at is not None and now - row.ended_at < _COST_IS_NEWS]
+    tx.bump_cards(CardKind.SMS, [row.id for row in fresh if row.incident_id is None], now)
+    incidents = tx.incidents_by_id({row.incident_id for row in fresh if row.incident_id is not None})
+    tx.bump_cards(CardKind.INCIDENT, [one.id for one in incidents.values() if not one.is_open], now)
+    tx.wake("reporter")
 
 
 def _said(row: Notification) -> str:
@@ -955,11 +1001,17 @@ def _reported(row: Notification, report: DeliveryReport, now: datetime) -> Notif
     }
     match report.verdict:
         case Verdict.DELIVERED:
-            return row.becomes(Event.DELIVERED, **told, ended_at=now)
+            return row.becomes(Event.DELIVERED, **told, ended_at=now, next_price_at=_to_be_priced(row, now))
         case Verdict.UNDELIVERED:
-            return row.becomes(Event.UNDELIVERED, **told | {"ended_at": now, "reason": report.reason})
+            ended = {"ended_at": now, "reason": report.reason, "next_price_at": _to_be_priced(row, now)}
+            return row.becomes(Event.UNDELIVERED, **told | ended)
         case Verdict.PENDING:
             return replace(row, **told | _asked_again(row, now))
+
+
+def _to_be_priced(row: Notification, now: datetime) -> datetime | None:
+    """When to ask what it cost: an SMS that was given up, priced, and arrives after all, is not paid twice."""
+    return first_price(now) if row.cost is None else None
 
 
 def _unlisted(row: Notification, now: datetime) -> Notification:
@@ -974,5 +1026,6 @@ def _asked_again(row: Notification, now: datetime) -> dict[str, Any]:
     assert row.submitted_at is not None
     again = next_poll(row.submitted_at, row.validity, now)
     if again is None:
-        return {"next_poll_at": None, "reason": "no final report came from the operator; no longer asking"}
+        reason = "no final report came from the operator; no longer asking"
+        return {"next_poll_at": None, "next_price_at": _to_be_priced(row, now), "reason": reason}
     return {"next_poll_at": again}

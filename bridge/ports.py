@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from bridge.domain.costs import Amount, Prices, Spending
 from bridge.domain.hours import RouteHours
 from bridge.domain.house import Person
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
@@ -253,7 +254,7 @@ class IncidentView:
     `holder` is who has it, as people call them; `asks_again_at` when that acknowledgement is over.
     `silenced_by` asked for its `silence`; `may_silence`: its source can be kept quiet from here. `hours` are those
     of its route. `passed` is how it was passed on or handed back last, while nobody has it; `on_call` are to be
-    named, where a step calls the chat.
+    named, where a step calls the chat. `prices` say about what its SMS cost, until that is known.
     """
 
     incident: Incident
@@ -269,6 +270,7 @@ class IncidentView:
     hours: RouteHours = RouteHours()
     passed: "TimelineEntry | None" = None
     on_call: tuple[Person, ...] = ()
+    prices: Prices = Prices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,7 @@ class SmsView:
     name: str | None = None  # of the person it goes to, when the config knows them
     ring: bool = False
     problem: str | None = None  # why it waits: "Mobizon cannot be reached", a limit …
+    estimate: Amount | None = None  # what it will have cost, until that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +302,7 @@ class QuestionView:
     question: "Question"
     zone: ZoneInfo
     now: datetime
+    estimate: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -731,6 +735,33 @@ class Transaction(Protocol):
 
     def outbox_counts(self) -> dict[State, int]: ...
     def oldest_due(self, now: datetime) -> datetime | None: ...
+
+    # what it costs
+    def prices(self) -> dict[str, Amount]:
+        """What one segment cost last, by country."""
+        ...
+
+    def save_price(self, country: str, price: Amount, at: datetime) -> None:
+        """An SMS that left then cost so much a segment; one that left later knows better."""
+        ...
+
+    def prices_due(self, now: datetime, limit: int) -> list[Notification]:
+        """Rows whose `next_price_at` has come, the longest overdue first."""
+        ...
+
+    def put_off_prices(self, until: datetime) -> None:
+        """Nobody is asked for a price before then."""
+        ...
+
+    def spendings(
+        self, since: datetime, until: datetime, *, chat: str | None = None, asked_by: str | None = None
+    ) -> list[Spending]:
+        """What the gateway took from then until before then, in the order in which it left."""
+        ...
+
+    def first_sent(self) -> datetime | None:
+        """When the gateway first took anything."""
+        ...
 
     # questions
     def add_question(self, question: Question) -> None:

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from bridge import duty, storms
 from bridge.answering import HANDED_BACK, PASSED_ON
+from bridge.costs import prices
+from bridge.domain.costs import Prices
 from bridge.domain.escalation import CHAT
 from bridge.domain.hours import RouteHours
 from bridge.domain.house import House, Person
@@ -113,6 +115,7 @@ def incident_view(tx: Transaction, house: House, incident: Incident, now: dateti
         silenced_by=house.spoken(silence.asked_by) if silence else "",
         may_silence=may_silence(house, incident),
         hours=route.hours if route else RouteHours(),
+        prices=Prices() if incident.is_open else prices(tx, house),
     )
 
 
@@ -123,7 +126,10 @@ def sms_view(
     row = tx.notification(number)
     if row is None:
         question = tx.question(number)
-        return QuestionView(question, house.zone_of(question.chat), now) if question else None
+        if question is None:
+            return None
+        estimate = prices(tx, house).estimate(question.number, question.segments)
+        return QuestionView(question, house.zone_of(question.chat), now, estimate)
     person = house.people.get(row.person or row.target)
     asker = house.people.get(row.asked_by or "")
     return SmsView(
@@ -134,4 +140,5 @@ def sms_view(
         name=person.spoken if person else None,
         ring=ring,
         problem=row.reason,
+        estimate=prices(tx, house).expected(row),
     )

@@ -47,6 +47,7 @@ from storage.tables import (
     not_final,
     notification,
     planned,
+    price,
     question,
     receipt,
     said,
@@ -61,6 +62,7 @@ from storage.tables import (
     trouble,
     trouble_open,
     uncertain,
+    unpriced,
     update_waiting,
 )
 
@@ -416,6 +418,49 @@ oldest_due: Select[Any] = select(func.min(notification.c.due_at, type_=Instant()
 )
 
 
+# --- what it costs ---
+
+prices: Select[str, str, str] = select(price.c.country, price.c.amount, price.c.currency)
+_new_price = upserting(price)
+save_price: Insert = _new_price.on_conflict_do_update(
+    index_elements=[price.c.country],
+    set_={name: _new_price.excluded[name] for name in ("amount", "currency", "seen_at")},
+    where=_new_price.excluded.seen_at >= price.c.seen_at,
+)
+prices_due: Select[Any] = (
+    select(notification)
+    .where(unpriced, notification.c.next_price_at <= _now)
+    .order_by(notification.c.next_price_at, notification.c.id)
+    .limit(_limit)
+)
+_taken = and_(notification.c.claimed_at.is_not(None), notification.c.message_id.is_not(None))
+first_sent: Select[Any] = select(notification.c.claimed_at).where(_taken).order_by(notification.c.claimed_at).limit(1)
+
+
+def spendings(*, since: datetime, until: datetime, chat: str | None, asked_by: str | None) -> Select[Any]:
+    """What the gateway took in that time, in the order in which it left."""
+    n = notification.c
+    asker = func.coalesce(n.asked_by, incident.c.asked_by)
+    wanted = [_taken, n.claimed_at >= since, n.claimed_at < until]
+    if chat is not None:
+        wanted.append(n.chat == chat)
+    if asked_by is not None:
+        wanted.append(asker == asked_by)
+    mine = (n.id, n.message_id, n.claimed_at, n.segments, n.state, n.incident_id)
+    return (
+        select(*mine, incident.c.route, incident.c.title, n.person, asker, n.number, n.cost, n.currency)
+        .select_from(notification.outerjoin(incident, incident.c.id == n.incident_id))
+        .where(*wanted)
+        .order_by(n.claimed_at, n.id)
+    )
+
+
+_until = bindparam("until", type_=Instant())
+put_off_prices: Update = (
+    update(notification).where(unpriced, notification.c.next_price_at < _until).values(next_price_at=_until)
+)
+
+
 paged_lately: Select[Any] = (
     select(notification.c.number, incident.c.route, notification.c.incident_id, notification.c.claimed_at)
     .join(incident, incident.c.id == notification.c.incident_id)
@@ -620,6 +665,7 @@ move_waits: tuple[Update, ...] = (
     update(notification)
     .where(~not_final, notification.c.claimed_at > bindparam("claimed_after", type_=Instant()))
     .values(_moved(notification, *_instants)),
+    update(notification).where(unpriced).values(_moved(notification, "next_price_at")),
     update(card).where(card_behind).values(_moved(card, "changed_at", "retry_at")),
     update(question).where(question.c.answer.is_(None)).values(_moved(question, "expires_at")),
     update(timer).values(_moved(timer, "due_at")),
@@ -648,6 +694,7 @@ next_due: Select[Any] = select(
     _earliest(func.coalesce(card.c.retry_at, card.c.changed_at, literal_column("0")), card_behind).label("reporter"),
     _earliest(timer.c.due_at).label("timers"),
     _earliest(silence.c.next_at, silence_goes_on).label("silences"),
+    _earliest(notification.c.next_price_at, unpriced).label("pricer"),
 )
 
 

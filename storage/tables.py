@@ -335,6 +335,7 @@ notification = Table(
     Column("link_token", Text),
     Column("carried_by", BigInteger),
     Column("held", Word(Held)),
+    Column("next_price_at", Instant),
 )
 planned = notification.c.state == said(State.PLANNED)
 sending = notification.c.state == said(State.SENDING)
@@ -378,6 +379,8 @@ Index(
 )
 Index("notification_number", notification.c.number, sqlite_where=_numbered, postgresql_where=_numbered)
 Index("notification_cause", notification.c.cause, unique=True)
+unpriced = notification.c.next_price_at.is_not(None)
+Index("notification_prices", notification.c.next_price_at, sqlite_where=unpriced, postgresql_where=unpriced)
 _linked = notification.c.link_token.is_not(None)
 Index("notification_link", notification.c.link_token, unique=True, sqlite_where=_linked, postgresql_where=_linked)
 _carried = notification.c.carried_by.is_not(None)
@@ -525,3 +528,13 @@ silence = Table(
 )
 silence_goes_on = silence.c.next_at.is_not(None)
 Index("silence_due", silence.c.next_at, sqlite_where=silence_goes_on, postgresql_where=silence_goes_on)
+
+# What one segment cost last, by country.
+price = Table(
+    "price",
+    metadata,
+    Column("country", Text, primary_key=True),
+    Column("amount", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)

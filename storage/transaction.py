@@ -5,12 +5,14 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
 
+from bridge.domain.costs import Amount, Spending
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.silence import Silence
@@ -333,6 +335,30 @@ class SqlTransaction:
         ((oldest,),) = self._db.rows(sql.oldest_due, now=now)
         return oldest  # type: ignore[no-any-return]
 
+    # what it costs
+
+    def prices(self) -> dict[str, Amount]:
+        return {country: Amount(Decimal(value), currency) for country, value, currency in self._db.rows(sql.prices)}
+
+    def save_price(self, country: str, price: Amount, at: datetime) -> None:
+        self._db.run(sql.save_price, country=country, amount=str(price.value), currency=price.currency, seen_at=at)
+
+    def prices_due(self, now: datetime, limit: int) -> list[Notification]:
+        return self._all(Notification, sql.prices_due, now=now, limit=limit)
+
+    def put_off_prices(self, until: datetime) -> None:
+        self._db.run(sql.put_off_prices, until=until)
+
+    def spendings(
+        self, since: datetime, until: datetime, *, chat: str | None = None, asked_by: str | None = None
+    ) -> list[Spending]:
+        found = self._db.rows(sql.spendings(since=since, until=until, chat=chat, asked_by=asked_by))
+        return [_spending(*row) for row in found]
+
+    def first_sent(self) -> datetime | None:
+        row = self._db.row(sql.first_sent)
+        return row[0] if row else None
+
     # questions
 
     def add_question(self, question: Question) -> None:
@@ -457,10 +483,10 @@ class SqlTransaction:
             self._db.run(statement, by=by // timedelta(microseconds=1), claimed_after=claimed_after)
 
     def next_due(self) -> dict[str, datetime]:
-        ((planned, leased, finder, tracker, reporter, timers, silences),) = self._db.rows(sql.next_due)
+        ((planned, leased, finder, tracker, reporter, timers, silences, pricer),) = self._db.rows(sql.next_due)
         sender = min((at for at in (planned, leased) if at), default=None)
         due = {"sender": sender, "finder": finder, "tracker": tracker, "reporter": reporter, "timers": timers}
-        due["silences"] = silences
+        due |= {"silences": silences, "pricer": pricer}
         return {tick: at for tick, at in due.items() if at}
 
     def _all(self, make: Callable[..., T], statement: Statement, **values: Any) -> list[T]:
@@ -498,6 +524,15 @@ def _moved(changed: Notification, was: Notification) -> tuple[tuple[str, ...], R
     if not names:  # nothing to write, but whose row it is has to be told
         names, cells = ["state"], [changed.state]
     return (*names, "row_id", "was_state", "was_attempt"), (*cells, was.id, was.state, was.attempt)
+
+
+def _spending(
+    row_id: int, message_id: str, at: datetime, segments: int | None, state: State, incident_id: int | None, *rest: Any
+) -> Spending:
+    route, title, person, asked_by, number, cost, currency = rest
+    amount = Amount(Decimal(cost), currency or "") if cost is not None else None
+    who = route, title, person, asked_by, number
+    return Spending(row_id, message_id, at, segments or 1, state, incident_id, *who, amount)
 
 
 def _by_source(groups: Collection[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:

@@ -38,6 +38,23 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class BillOutput(StrEnum):
+    """How `bill` answers."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
+class BillBy(StrEnum):
+    """What the lines of a bill stand for."""
+
+    ROUTE = "route"
+    PERSON = "person"
+    ASKER = "asker"
+    DAY = "day"
+
+
 class Level(StrEnum):
     """How much is logged."""
 
@@ -426,6 +443,51 @@ def balance(config: ConfigFile, output: Answer = Output.TEXT) -> None:
         words.say_json({"amount": str(left.amount), "currency": left.currency})
     else:
         words.say(f"{left.amount.normalize():f} {left.currency}")
+
+
+@app.command()
+def bill(
+    config: ConfigFile,
+    month: Annotated[str | None, typer.Option("--month", metavar="YYYY-MM", help="This one without it.")] = None,
+    by: Annotated[BillBy, typer.Option("--by", help="What the lines stand for.")] = BillBy.ROUTE,
+    url: Url = None,
+    token_file: TokenFile = None,
+    output: Annotated[BillOutput, typer.Option("--output", "-o", help="csv is for spreadsheets.")] = BillOutput.TEXT,
+) -> None:
+    """Add up what a month cost.
+
+    By route, person, asker or day; what was not delivered apart; the dearest incidents; and whether Mobizon lists SMS
+    that are not ours.
+    """
+    from bridge.cli import bills
+    from bridge.domain.house import Role
+
+    loaded, clock = asking.load(config), SystemClock()
+    zone = ZoneInfo(loaded.mobizon.time_zone) if loaded.mobizon.time_zone else loaded.house.time_zone
+    asked = {"by": str(by), **({"month": month} if month else {})}
+
+    async def ask() -> Any:
+        async with asking.running_bridge(loaded, Role.OBSERVER, url, token_file) as client:
+            found = await client.get("/api/v1/bill", **asked)
+            since, until = (datetime.fromisoformat(found[key]) for key in ("since", "until"))
+            async with asking.gateway(loaded) as gateway:
+                with words.progress() as tell:
+                    listed = await bills.listed(gateway, clock, zone, since, until, tell)
+            # Asked for after the list was read: what the bridge sent meanwhile is ours as well.
+            return await client.get("/api/v1/bill", ids="true", **asked), listed
+
+    found, listed = asking.wait_for(ask())
+    ours = set(found.pop("mobizon_ids"))
+    found["others"] = bills.others(listed, ours, found["currency"] or "") if isinstance(listed, list) else None
+    match output:
+        case BillOutput.JSON:
+            words.say_json(found)
+        case BillOutput.CSV:
+            typer.echo(bills.as_csv(found), nl=False)
+        case _:
+            bills.say(found)
+    if not isinstance(listed, list):
+        raise asking.failed(f"whether somebody else uses the key is not known: {listed.reason}")
 
 
 @app.command()

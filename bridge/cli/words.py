@@ -112,7 +112,14 @@ def sms_line(sms: Mapping[str, Any], zone: ZoneInfo) -> str:
     """An SMS in one line, as its card would say it."""
     ended = f" {local(sms['ended_at'], zone)}" if sms["ended_at"] else ""
     segments = f" · {sms['segments']} segment{'s' * (sms['segments'] > 1)}" if sms["segments"] else ""
-    return f"{name_of(sms)} · {fate(sms)}{ended}{segments}"
+    cost = f", {told}" if (told := _cost(sms)) else ""
+    return f"{name_of(sms)} · {fate(sms)}{ended}{segments}{cost}"
+
+
+def _cost(sms: Mapping[str, Any]) -> str:
+    """What it was billed, or about what it will be; empty where nobody knows."""
+    known, about = sms["cost"], sms["estimate"]
+    return f"{known or f'about {about}'} {sms['currency'] or ''}".strip() if known or about else ""
 
 
 def say_incident(incident: Mapping[str, Any], zone: ZoneInfo) -> None:
@@ -152,7 +159,7 @@ def say_notifications(rows: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None
             local(row["ended_at"], zone) if row["state"] == "delivered" else "",
             row["mobizon_id"] or "",
             str(row["segments"] or ""),
-            f"{row['cost']} {row['currency'] or ''}".strip() if row["cost"] else "",
+            _cost(row),
         )
         for row in rows
     ]
@@ -268,7 +275,8 @@ def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) ->
         say(f"  {at}  {name}: {state}, {'nobody is on call then' if gap else row.reason}")
         return
     segments = f"{row.segments} segment{'s' * ((row.segments or 1) > 1)}"
-    say(f"  {at}  {name} · {row.alphabet}, {len(row.text or '')} characters, {segments}")
+    about = f", about {cost}" if (cost := opened.prices.expected(row)) else ""
+    say(f"  {at}  {name} · {row.alphabet}, {len(row.text or '')} characters, {segments}{about}")
     say(f"            {row.text}")
 
 
@@ -279,6 +287,7 @@ def _hour(at: datetime, zone: ZoneInfo, now: datetime) -> str:
 
 
 def explanation_json(found: "Explanation") -> dict[str, Any]:
+    from bridge.domain.costs import plain
     from bridge.explain import hour_of
 
     return {
@@ -326,6 +335,8 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
                         "text": row.text,
                         "alphabet": row.alphabet,
                         "segments": row.segments,
+                        "estimate": plain(cost.value) if (cost := opened.prices.expected(row)) else None,
+                        "currency": cost.currency if cost else None,
                         "next_if_on_no_handset_by": _iso(opened.next_at(row), opened.zone),
                     }
                     for row in opened.sms

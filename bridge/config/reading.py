@@ -701,6 +701,9 @@ def _sms(section: Section, sender_id: str | None) -> SmsRules:
     validity = section.get("validity", duration(_MINUTE, 72 * _HOUR), timedelta(minutes=usual.page_validity))
     if not _HOUR <= validity <= _DAY:
         section.warn("some operators ignore what is not between 60m and 24h", "validity")
+    prices = dict(section.pairs("prices", scalars.region, scalars.price, if_empty=_NO_PRICE) or ())
+    if len({price.currency for price in prices.values()}) > 1:
+        section.problem("several currencies; an account has one, the one that sms-bridge balance tells", "prices")
     return SmsRules(
         max_segments=section.get("max_segments", number(1, 10), usual.max_segments),
         typed_max_segments=section.get("typed_max_segments", number(1, 10), usual.typed_max_segments),
@@ -711,7 +714,11 @@ def _sms(section: Section, sender_id: str | None) -> SmsRules:
         where=tuple(section.texts("where", text) or usual.where),
         sender_id=sender_id,
         page_validity=int(validity.total_seconds() // 60),
+        prices=prices,
     )
+
+
+_NO_PRICE = "no price in it; write it like {KZ: 20.50 KZT}"
 
 
 def _limits(section: Section) -> Limits:
@@ -758,6 +765,7 @@ def _watch(section: Section, known: _Known) -> tuple[Watch, Secret | None]:
         chat=section.get("chat", known.chat),
         notify=tuple(dict.fromkeys(section.texts("notify", known.textable) or ())),
         balance_below=section.get("balance_below", scalars.amount),
+        days_below=section.get("days_below", number(0, 365), Watch().days_below),
     )
     return watch, heartbeat
 

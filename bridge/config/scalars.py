@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from datetime import date, time, timedelta
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 from ipaddress import ip_address
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from bridge.config.document import shown
 from bridge.config.schema import NAME
+from bridge.domain.costs import Amount
 from bridge.domain.hours import BadInterval
 from bridge.domain.house import NOT_PEOPLE
 from bridge.domain.rota import Unit
@@ -97,6 +99,13 @@ def amount(written: str) -> float:
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,4})?", written):
         raise Wrong("not an amount of money; write it like 3000 or 12.50")
     return float(written)
+
+
+def price(written: str) -> Amount:
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([A-Z]{3})", written)
+    if not found:
+        raise Wrong("not a price; write it with its currency, like 20.50 KZT")
+    return Amount(Decimal(found[1]), found[2])
 
 
 def share(written: str) -> float:

@@ -284,6 +284,12 @@ _SMS = _keys(
         "allowed_regions": _words("The only countries an SMS goes to; default_region alone without it."),
         "confirm_above_segments": _number("Longer texts ask before they are sent.", 1, 10),
         "where": _words("Labels that say which one: the first that an alert has, or that differs within a group."),
+        "prices": {
+            "description": "What a segment costs by country, like KZ: 20.50 KZT; only until Mobizon has told.",
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z]{2}$"},
+            "additionalProperties": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?[A-Z]{3}$"},
+        },
         "validity": _duration("How long the operator tries; a page of 02:00 wakes nobody at 07:00.", default="60m"),
     },
 )
@@ -320,6 +326,9 @@ _WATCH = _keys(
         "notify": _words("Who gets one SMS when Telegram itself is away."),
         **_secret("heartbeat_url", "Called each minute; its silence is the alarm of last resort"),
         "balance_below": {"description": "Rings when less money is left.", "type": "number", "minimum": 0},
+        "days_below": _number(
+            "Rings when money for fewer days is left, at the pace of the last week; 0: never.", 0, 365
+        ),
     },
 )
 _API = _keys(

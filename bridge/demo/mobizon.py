@@ -166,7 +166,8 @@ class SimulatedMobizon:
     ) -> None:
         self.api_key = api_key
         self.balance = balance
-        self.price = Decimal("20.5")
+        self.price = Decimal("20.5")  # of one segment, where `prices` does not name the country
+        self.prices: dict[str, Decimal] = {}  # by ISO 3166 letters
         self.currency = "KZT"
         self.senders = {"MyAlpha"}
         self.refuses_unknown_senders = False  # else it substitutes the service's own, as documented
@@ -332,6 +333,10 @@ class SimulatedMobizon:
         self.rearrange()
         self._by_id[message_id].declined = True
 
+    def somebody_else_sends(self, number: str, text: str, name: str = "") -> None:
+        """Somebody else has the key."""
+        self._send({"recipient": number.removeprefix("+"), "text": text, "params[name]": name})
+
     # --- what tests ask
 
     def phone(self, number: str) -> SimulatedPhone:
@@ -494,9 +499,10 @@ class SimulatedMobizon:
         if wrong or number is None or defer_to is None:
             raise Refusal(1, wrong, "one or more fields contain wrong data")
         segments = measure(text).segments
-        if self.balance < segments * self.price:
+        price = self.prices.get(number.region, self.price)
+        if self.balance < segments * price:
             raise Refusal(self.too_poor_code, None, "not enough money")
-        self.balance -= segments * self.price
+        self.balance -= segments * price
         sms = SimulatedSms(
             id=str(self._next_id),
             campaign_id=str(self._next_id - 600_000_000),
@@ -511,7 +517,7 @@ class SimulatedMobizon:
             mclass=mclass,
             shorten_links=params.get("shortenLinks") == "1",
             segments=segments,
-            price=self.price,
+            price=price,
         )
         self._next_id += 1
         self.sent.append(sms)

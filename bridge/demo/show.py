@@ -55,7 +55,7 @@ sources:
 routes:
   - {{name: critical, matchers: ['severity="critical"'], policy: critical, chat: ops, priority: critical}}
   - {{name: rest, chat: ops}}
-sms: {{default_region: KZ, allowed_regions: [KZ, DE]}}
+sms: {{default_region: KZ, allowed_regions: [KZ, DE], prices: {{KZ: 20.50 KZT, DE: 20.50 KZT}}}}
 api: {{tokens: {{demo: {{token: demo, role: operator}}}}}}
 """
 

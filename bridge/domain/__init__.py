@@ -23,6 +23,7 @@ submitted     the gateway took it and gave a message id
 delivery report  what became of a submitted SMS, final or not
 delivered     on the handset; undelivered: the operator gave up; failed: never submitted
 uncertain     it left and no answer came: look before sending again
+price         what one segment to a country costs; cost: what an SMS was billed, which the gateway says at its end
 segment       one billed part: 160 or 153 GSM-7 characters, 70 or 67 UCS-2 units (3GPP TS 23.038)
 sender ID     the name an SMS seems to come from (Mobizon calls it "from" or alphaname)
 card          the one chat message that shows an incident or an SMS and is edited as it changes

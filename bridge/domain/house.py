@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
+from bridge.domain.costs import Amount
 from bridge.domain.escalation import Policy
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import FromCalendar, Rota
@@ -75,6 +76,7 @@ class SmsRules:
     sender_id: str | None = None
     page_validity: int = 60  # minutes: nobody is woken at 07:00 by a trouble of 02:00
     may_spell: bool = False
+    prices: Mapping[str, Amount] = field(default_factory=dict)  # of one segment, by country, until the account tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Watch:
     chat: str | None = None
     notify: tuple[str, ...] = ()
     balance_below: float | None = None
+    days_below: int = 3  # at the pace of the last week; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,8 @@ class Notification:
     carried_by: int | None = None  # the SMS that tells of this one and others, itself among them
     held: Held | None = None  # what it waited for before it left
 
+    next_price_at: datetime | None = None  # when the gateway is asked what it cost; None: not yet, or no more
+
     def becomes(self, event: Event, **changes: Any) -> "Notification":
         """This notification after `event`, with what else changed; raises InvalidTransition."""
         return replace(self, state=after(self.state, event), **changes)

@@ -19,6 +19,14 @@ _CADENCE = (
 )
 _SLOWEST = timedelta(minutes=20)
 
+# How long ago an SMS ended → how long until its price is asked for again. The list shows most at once.
+_PRICED_AFTER = timedelta(seconds=30)
+_PRICE_CADENCE = (
+    (timedelta(hours=1), timedelta(minutes=5)),
+    (timedelta(days=1), timedelta(hours=1)),
+    (timedelta(days=3), timedelta(hours=6)),
+)
+
 _LOOKS = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=5))
 LOOKS = len(_LOOKS)
 """Answered looks before a lost SMS counts as not listed."""
@@ -49,3 +57,15 @@ def next_poll(submitted_at: datetime, validity: int | None, now: datetime) -> da
     age = now - submitted_at
     pause = next((pause for young, pause in _CADENCE if age < young), _SLOWEST)
     return min(now + pause, end)
+
+
+def first_price(now: datetime) -> datetime:
+    """When to ask what an SMS cost that ended now: so soon that others can be asked about along with it."""
+    return now + _PRICED_AFTER
+
+
+def next_price(ended_at: datetime, now: datetime) -> datetime | None:
+    """When to ask again what an SMS cost that the gateway did not price; None after three days."""
+    age = now - ended_at
+    pause = next((pause for young, pause in _PRICE_CADENCE if age < young), None)
+    return now + pause if pause else None

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 from typing import assert_never
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from bridge.clock import Clock
 from bridge.config import ApiToken, Config
 from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, SmsRequest
+from bridge.domain.costs import By, Prices, month_of
 from bridge.domain.house import ChatPlace, Role
 from bridge.domain.notification import Notification, State
 from bridge.inquiries import Inquiries, Money
@@ -28,6 +30,8 @@ _LARGEST_REQUEST = 64 * 1024
 _PAGE = 50
 _DAY = timedelta(days=1)
 _VIA = "through the API"
+_MONTH = re.compile(r"\d{4}-\d{2}", re.ASCII)
+_YEARS = range(2000, 2100)
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -65,7 +69,9 @@ class Api:
         )
         match outcome:
             case Accepted(notification, repeated):
-                answer = _json(_sms(notification, token), status=200 if repeated else 202)
+                answer = _json(
+                    _sms(notification, token, await self._inquiries.prices()), status=200 if repeated else 202
+                )
                 answer.headers["Location"] = f"/api/v1/sms/{notification.id}"
                 return answer
             case Denied():
@@ -80,7 +86,7 @@ class Api:
         status = await self._inquiries.status(number)
         if status is None or not isinstance(status.view, SmsView):
             raise Problem(404, f"there is no SMS #{number}")
-        shown = _sms(status.view.notification, request[TOKEN])
+        shown = _sms(status.view.notification, request[TOKEN], await self._inquiries.prices())
         return _json(shapes.SmsWhole(**dict(shown), timeline=_timeline(status.timeline)))
 
     async def list_sms(self, request: web.Request) -> web.Response:
@@ -93,7 +99,8 @@ class Api:
             state=State(state) if state else None, to=to, before=int(cursor) if cursor else None, limit=_PAGE
         )
         following = str(rows[-1].id) if len(rows) == _PAGE else None
-        return _json(shapes.SmsPage(items=[_sms(row, request[TOKEN]) for row in rows], next=following))
+        prices = await self._inquiries.prices()
+        return _json(shapes.SmsPage(items=[_sms(row, request[TOKEN], prices) for row in rows], next=following))
 
     async def list_incidents(self, request: web.Request) -> web.Response:
         """The open ones; with `all=true` or `since` the ended ones too."""
@@ -109,11 +116,11 @@ class Api:
         status = await self._inquiries.status(number)
         if status is None or not isinstance(status.view, IncidentView):
             raise Problem(404, f"there is no incident #{number}")
-        view = status.view
+        view, prices = status.view, await self._inquiries.prices()
         return _json(
             shapes.IncidentWhole(
                 **dict(shapes.IncidentItem.model_validate(view.incident)),
-                notifications=[_sms(line.notification, request[TOKEN]) for line in view.lines],
+                notifications=[_sms(line.notification, request[TOKEN], prices) for line in view.lines],
                 timeline=_timeline(status.timeline),
             )
         )
@@ -173,6 +180,31 @@ class Api:
         items = [shapes.CredentialUse.model_validate(shown) for shown in used]
         return _json(shapes.CredentialList(since=self._last_use.since, items=items))
 
+    async def bill(self, request: web.Request) -> web.Response:
+        """Of this month, or of `month`; with `ids=true` the Mobizon ids that it is about."""
+        month, by, ids = _query(request, "month", "by", "ids")
+        if by is not None and by not in set(By):
+            raise _wrong("by", f"no such lines; there are: {', '.join(By)}")
+        if ids not in (None, "true", "false"):
+            raise _wrong("ids", "true or false would be right")
+        zone = self._config.value.house.time_zone
+        since, until = month_of(self._day_in(month, zone), zone)
+        found = await self._inquiries.bill(since, until, By(by or By.ROUTE), zone)
+        known = await self._inquiries.message_ids(since, until) if ids == "true" else None
+        return _json(shapes.bill(found, zone, await self._inquiries.currency(), known))
+
+    def _day_in(self, month: str | None, zone: ZoneInfo) -> date:
+        """The first of that month, `2026-11`; today without one."""
+        if month is None:
+            return self._clock.now().astimezone(zone).date()
+        try:
+            first = date.fromisoformat(f"{month}-01") if _MONTH.fullmatch(month) else None
+        except ValueError:
+            first = None
+        if first is None or first.year not in _YEARS:
+            raise _wrong("month", "not a month; write it like 2026-11")
+        return first
+
     def _chat(self, name: str | None) -> ChatPlace | None:
         chats = self._config.value.house.chats
         if name is None or name in chats:
@@ -207,8 +239,8 @@ def asker(token: ApiToken) -> Asker:
     return Asker(f"api:{token.name}", token.role)
 
 
-def _sms(row: Notification, token: ApiToken) -> shapes.Sms:
-    return shapes.sms(row, whole=token.role >= Role.OPERATOR or row.asked_by == asker(token).name)
+def _sms(row: Notification, token: ApiToken, prices: Prices) -> shapes.Sms:
+    return shapes.sms(row, prices, whole=token.role >= Role.OPERATOR or row.asked_by == asker(token).name)
 
 
 def _timeline(entries: Iterable[object]) -> list[shapes.TimelineItem]:

@@ -91,6 +91,7 @@ def build_apps(
         Endpoint("POST", "/api/v1/receipts/{id}/replay", Access.OPERATOR, api.replay),
         Endpoint("GET", "/api/v1/balance", Access.OBSERVER, api.balance),
         Endpoint("GET", "/api/v1/credentials", Access.OBSERVER, api.credentials),
+        Endpoint("GET", "/api/v1/bill", Access.OBSERVER, api.bill),
         Endpoint("GET", "/-/healthy", Access.ANYBODY, operations.healthy, public=True),
         Endpoint("GET", "/healthz", Access.ANYBODY, operations.healthy),
         Endpoint("GET", "/-/ready", Access.ANYBODY, operations.ready),

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bridge import __version__
+from bridge.domain.costs import By
 from bridge.domain.notification import State
 from bridge.web import shapes
 
@@ -74,6 +75,12 @@ OPERATIONS = (
     Operation(
         "GET", "/api/v1/credentials", "Which credential of the config was last shown when.",
         200, shapes.CredentialList, refusals=(400, 401),
+    ),
+    Operation(
+        "GET", "/api/v1/bill", "What a month cost, by the time an SMS left.", 200, shapes.BillOfMonth,
+        query={"month": "2026-11; this one when absent", "by": f"what its lines stand for, one of {', '.join(By)}",
+               "ids": "true: the Mobizon ids of its SMS, and of those of the days around it"},
+        refusals=(400, 401),
     ),
 )  # fmt: skip
 

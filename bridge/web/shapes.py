@@ -3,10 +3,12 @@
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from bridge import texts
+from bridge.domain.costs import Bill, Line, Part, Prices, plain
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.inquiries import Money
@@ -83,6 +85,7 @@ class Sms(BaseModel):
     reason: str | None
     cost: str | None
     currency: str | None
+    estimate: str | None = Field(description="What it will have cost, while `cost` is null and a price is known.")
     asked_by: str | None
     chat: str | None
 
@@ -197,6 +200,53 @@ class CredentialList(BaseModel):
     items: list[CredentialUse]
 
 
+class Sum(BaseModel):
+    """So much money, in decimals."""
+
+    amount: str
+    currency: str
+
+
+class BillPart(BaseModel):
+    """Some of the SMS of a line. `cost` has a sum for each currency, and is an estimate of what has no cost so far."""
+
+    sms: int
+    segments: int
+    cost: list[Sum]
+
+
+class BillLine(BaseModel):
+    """What came to one name. `sms` and `segments` are all of it; `cost` is what Mobizon took, for what was not
+    delivered too. `incident` is its number, among the dearest.
+    """
+
+    name: str
+    incident: int | None
+    sms: int
+    segments: int
+    cost: list[Sum]
+    undelivered: BillPart
+    unpriced: BillPart
+
+
+class BillOfMonth(BaseModel):
+    """What a month cost, by the time an SMS left; the dearest lines first, days in their order.
+
+    `mobizon_ids` are those of its SMS and of the days around it, when they were asked for.
+    """
+
+    month: str
+    time_zone: str
+    since: datetime
+    until: datetime
+    by: str
+    currency: str | None
+    total: BillLine
+    lines: list[BillLine]
+    dearest: list[BillLine]
+    mobizon_ids: list[str] | None
+
+
 class FieldProblem(BaseModel):
     """One field, and what is wrong with it."""
 
@@ -238,8 +288,9 @@ def _field_problem(where: tuple[int | str, ...], kind: str, message: str) -> tup
     return field, message
 
 
-def sms(row: Notification, *, whole: bool) -> Sms:
+def sms(row: Notification, prices: Prices, *, whole: bool) -> Sms:
     """`whole`: whoever asks may see the number and the text."""
+    expected = prices.expected(row)
     return Sms(
         id=row.id,
         state=row.state,
@@ -258,7 +309,8 @@ def sms(row: Notification, *, whole: bool) -> Sms:
         gateway_status=row.gateway_status,
         reason=row.reason,
         cost=row.cost,
-        currency=row.currency,
+        currency=expected.currency if expected else row.currency,
+        estimate=plain(expected.value) if expected else None,
         asked_by=row.asked_by,
         chat=row.chat,
     )
@@ -273,6 +325,44 @@ def balance(money: Money) -> BalanceNow:
     return BalanceNow(
         amount=str(left.amount), currency=left.currency, sms_left=money.sms_left, days_left=money.days_left
     )
+
+
+def bill(found: Bill, zone: ZoneInfo, currency: str | None, ids: list[str] | None) -> BillOfMonth:
+    """A month's; `zone` is whose month it is."""
+    month = f"{found.since.astimezone(zone):%Y-%m}"
+    return BillOfMonth(
+        month=month,
+        time_zone=zone.key,
+        since=found.since,
+        until=found.until,
+        by=found.by,
+        currency=currency,
+        total=_bill_line(Line(month, found.total)),
+        lines=list(map(_bill_line, found.lines)),
+        dearest=list(map(_bill_line, found.dearest)),
+        mobizon_ids=ids,
+    )
+
+
+def _bill_line(line: Line) -> BillLine:
+    tally = line.tally
+    return BillLine(
+        name=line.name,
+        incident=line.incident,
+        sms=tally.all.sms,
+        segments=tally.all.segments,
+        cost=_sums(tally.paid),
+        undelivered=_bill_part(tally.undelivered),
+        unpriced=_bill_part(tally.unpriced),
+    )
+
+
+def _bill_part(part: Part) -> BillPart:
+    return BillPart(sms=part.sms, segments=part.segments, cost=_sums(part))
+
+
+def _sums(part: Part) -> list[Sum]:
+    return [Sum(amount=plain(one.value), currency=one.currency) for one in part.amounts]
 
 
 def _recipient(row: Notification, *, whole: bool) -> str:

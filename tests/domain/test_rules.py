@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.notification import TRANSITIONS, Event, InvalidTransition, Notification, State, after
-from bridge.domain.retry import next_attempt, next_poll
+from bridge.domain.retry import first_price, next_attempt, next_poll, next_price
 from bridge.domain.routing import BadMatcher, Route, matching, parse_matcher
 from bridge.domain.throttle import Limits, Spent, Window, opens_at
 
@@ -89,6 +89,25 @@ def test_questions_come_seconds_apart_while_fresh_and_minutes_when_old(age: time
 def test_asking_ends_a_day_after_the_validity() -> None:
     assert next_poll(NOW - 25 * HOUR + timedelta(seconds=1), 60, NOW) == NOW + timedelta(seconds=1)
     assert next_poll(NOW - 25 * HOUR, 60, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("age", "pause"),
+    [
+        (timedelta(0), timedelta(minutes=5)),
+        (timedelta(minutes=59), timedelta(minutes=5)),
+        (HOUR, HOUR),
+        (24 * HOUR, 6 * HOUR),
+        (71 * HOUR, 6 * HOUR),
+    ],
+)
+def test_a_price_is_asked_for_less_and_less_often(age: timedelta, pause: timedelta) -> None:
+    assert next_price(NOW - age, NOW) == NOW + pause
+
+
+def test_a_price_is_first_asked_for_when_others_may_have_ended_too_and_given_up_after_three_days() -> None:
+    assert first_price(NOW) == NOW + timedelta(seconds=30)
+    assert next_price(NOW - 72 * HOUR, NOW) is None
 
 
 def test_a_window_opens_when_enough_of_it_is_old() -> None:

@@ -56,7 +56,7 @@ def test_every_verb_says_in_one_line_what_it_does(verb: str) -> None:
 def test_the_verbs_are_those_of_the_readme() -> None:
     assert set(VERBS) == {
         *("run", "demo", "check-config", "explain", "send", "status", "messages", "balance", "doctor"),
-        *("migrate", "config-schema", "incidents", "show", "receipts", "replay", "backup"),
+        *("migrate", "config-schema", "incidents", "show", "receipts", "replay", "backup", "bill"),
     }
 
 
@@ -407,6 +407,7 @@ async def test_no_secret_and_no_whole_number_is_printed(tmp_path: Path) -> None:
         await terminal.types("send", "+77010000009", "hello", "--wait")
         await terminal.world.post("alertmanager", firing("db1"))
         words = ["incidents --all", "show 1", "show 2", "receipts", "replay 1", "replay 1 --dry-run", "balance"]
+        words += ["bill", "bill --by person -o csv", "bill --by asker -o json"]
         words += ["status 800000001", "check-config", "send +77010000008 hi", "doctor", "incidents -o json"]
         said = [await terminal.types(*line.split()) for line in words]
     everything = "".join(one.everything for one in said)

@@ -160,6 +160,7 @@ def test_no_scalar_is_typed_before_its_time(folder: Folder) -> None:
         ),
         ("{kind: generic, basic: {user: shop, password_file: key}}", "{kind: generic, open: true}"),
         ("sms: {default_region: KZ}", "sms: {default_region: kz, validity: 24h, alphabet: unicode, max_segments: 10}"),
+        ("sms: {default_region: KZ}", "sms: {default_region: KZ, prices: {kz: 20.50KZT, NO: '35 KZT'}}"),
         ('severity="critical"\'', 'team=~"db|web"\', severity!=info'),
     ],
 )
@@ -225,6 +226,26 @@ REFUSED = [
         "  critical:\n",
         "  critical:\n    repeat: 10\n",
         "14: policies.critical.repeat: out of range; write 0 to 9",
+    ),
+    (
+        "sms: {default_region: KZ}",
+        "sms: {default_region: KZ, prices: {KZ: 20.50}}",
+        "22: sms.prices.KZ: not a price; write it with its currency, like 20.50 KZT",
+    ),
+    (
+        "sms: {default_region: KZ}",
+        "sms: {default_region: KZ, prices: {Kazakhstan: 20.50 KZT}}",
+        "22: sms.prices.Kazakhstan: not a country code; write two letters like KZ or DE (ISO 3166)",
+    ),
+    (
+        "sms: {default_region: KZ}",
+        "sms: {default_region: KZ, prices: {KZ: 20.50 KZT, DE: 0.0735 EUR}}",
+        "22: sms.prices: several currencies; an account has one, the one that sms-bridge balance tells",
+    ),
+    (
+        "sms: {default_region: KZ}",
+        "sms: {default_region: KZ, prices: {}}",
+        "22: sms.prices: no price in it; write it like {KZ: 20.50 KZT}",
     ),
     ("sms: {default_region: KZ}", "sms: KZ", "22: sms: not a table; write its keys in lines below, further in"),
     # the server and the database

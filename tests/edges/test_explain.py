@@ -74,6 +74,20 @@ async def test_the_text_is_the_one_that_is_really_sent(tmp_path: Path) -> None:
     assert incident["sms"][0]["text"].replace("20.11 08:09 #1042", "08:09 #1") == sent
 
 
+async def test_each_sms_has_about_the_price_that_the_config_says(tmp_path: Path) -> None:
+    payload = tmp_path / "payload.json"
+    payload.write_text(json.dumps(firing("db1")))
+    path = a_config(tmp_path, LOCAL.replace("sms: {", "sms: {prices: {KZ: 20.50 KZT}, "))
+    words = "explain", "--config", path, "--source", "alertmanager", payload
+    said, as_json = await asyncio.to_thread(typed, *words), await asyncio.to_thread(typed, *words, "-o", "json")
+    lines = [line for line in said.out.splitlines() if "1 segment" in line]
+    assert [line.partition("1 segment")[2] for line in lines] == [", about 20.50 KZT", ""]
+    assert [(sms["estimate"], sms["currency"]) for sms in as_json.json["incidents"][0]["sms"]] == [
+        ("20.50", "KZT"),
+        (None, None),
+    ]
+
+
 async def test_a_limit_that_makes_an_sms_wait_is_seen(config: Config) -> None:
     tight = Limits(per_person=(Window(timedelta(hours=1), 1),))
     steps = Step(("aigerim",)), Step(("aigerim",)), Step(("jonas",))

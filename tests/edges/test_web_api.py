@@ -1,6 +1,7 @@
 """The API on the wire: what a script may ask, and what it is told when it asks wrongly."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.dispatcher import Accepted, Answered, Asker, Denied, SmsRequest
+from bridge.domain.costs import Amount, By, Spending
 from bridge.domain.house import Role
 from bridge.domain.incident import Incident
 from bridge.domain.notification import State
@@ -28,7 +30,7 @@ from bridge.ports import (
     Unreachable,
 )
 from bridge.web.openapi import document
-from tests.edges.web_scene import HOUSE, STRANGER, Edge, bearer, notification, served
+from tests.edges.web_scene import ALICE, HOUSE, STRANGER, Edge, bearer, notification, served
 from tests.fakes import START
 
 OBSERVER, RESPONDER, OPERATOR = (bearer(f"{role}-token") for role in ("observer", "responder", "operator"))
@@ -286,6 +288,46 @@ async def test_the_balance_is_told_or_why_not(edge: Edge) -> None:
     assert (await get(edge, "/balance"))[0] == 503
 
 
+async def test_the_bill_of_a_month_is_one_of_the_time_zone(edge: Edge) -> None:
+    house = replace(edge.config.value.house, time_zone=ZoneInfo("Asia/Almaty"))
+    edge.config.value = replace(edge.config.value, house=house)
+    price = Amount(Decimal("20.50"), "KZT")
+    sms = Spending(7, "m7", START, 1, State.DELIVERED, 6, "critical", "HostDown", "jonas", None, None, price)
+    lost = replace(sms, id=8, message_id="m8", state=State.UNDELIVERED, incident=None, route=None, title=None)
+    edge.shelf.spendings = [sms, lost, replace(lost, id=9, message_id="m9", cost=None, number=ALICE)]
+
+    status, told = await get(edge, "/bill?month=2026-11&ids=true")
+    assert status == 200
+    since, until = datetime(2026, 10, 31, 19, tzinfo=UTC), datetime(2026, 11, 30, 19, tzinfo=UTC)
+    assert edge.shelf.asked == [(since, until, By.ROUTE)]
+    assert (told["month"], told["time_zone"], told["by"], told["currency"]) == (
+        "2026-11",
+        "Asia/Almaty",
+        "route",
+        "KZT",
+    )
+    one = [{"amount": "20.50", "currency": "KZT"}]
+    nothing = {"sms": 0, "segments": 0, "cost": []}
+    critical = {"sms": 1, "segments": 1, "cost": one, "undelivered": nothing, "unpriced": nothing}
+    part = {"sms": 1, "segments": 1, "cost": one}
+    assert told["lines"] == [
+        {
+            "name": "typed",
+            "incident": None,
+            "sms": 2,
+            "segments": 2,
+            "cost": one,
+            "undelivered": part,
+            "unpriced": part,
+        },
+        {"name": "critical", "incident": None, **critical},
+    ]
+    assert told["dearest"] == [{"name": "HostDown", "incident": 6, **critical}]
+    assert told["total"]["cost"] == [{"amount": "41.00", "currency": "KZT"}]
+    assert told["mobizon_ids"] == ["m7", "m8", "m9"]
+    assert (await get(edge, "/bill?by=day"))[1]["mobizon_ids"] is None
+
+
 @pytest.mark.parametrize(
     "path", ["/sms/1", "/sms/x", "/sms/-1", "/sms/٣", "/incidents/1", "/receipts/99", "/sms/" + "9" * 30]
 )
@@ -310,6 +352,13 @@ async def test_an_incident_is_no_sms_and_the_other_way_round(edge: Edge) -> None
         ("/incidents?since=yesterday", "since"),
         ("/receipts?since=2026-11-19T00:00:00", "since"),
         ("/receipts?since=999999d", "since"),
+        ("/bill?month=2026", "month"),
+        ("/bill?month=2026-13", "month"),
+        ("/bill?month=0001-01", "month"),
+        ("/bill?month=٢٠٢٦-١١", "month"),
+        ("/bill?by=country", "by"),
+        ("/bill?ids=yes", "ids"),
+        ("/bill?year=2026", "year"),
     ],
 )
 async def test_a_wrong_parameter_is_named(edge: Edge, path: str, field: str) -> None:

@@ -32,6 +32,7 @@ ROUTES = {
     ("GET", "/api/v1/receipts/{id}"): OBSERVER,
     ("POST", "/api/v1/receipts/{id}/replay"): OPERATOR,
     ("GET", "/api/v1/balance"): OBSERVER,
+    ("GET", "/api/v1/bill"): OBSERVER,
     ("GET", "/-/healthy"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/-/ready"): OPEN,

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application
@@ -22,6 +23,7 @@ from bridge.config import (
     TelegramSettings,
 )
 from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, LinkView, SmsRequest, Verb
+from bridge.domain.costs import Amount, Bill, By, Prices, Spending, bill
 from bridge.domain.house import ChatPlace, House, Person, Role, SourceRules
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
@@ -141,6 +143,7 @@ class Shelf:
     rows: Sequence[Notification] = ()
     open_incidents: Sequence[Incident] = ()
     kept: Sequence[Receipt] = ()
+    spendings: Sequence[Spending] = ()
     purse: Money | Failure = Money(Balance(Decimal("1234.50"), "KZT"), sms_left=60, days_left=9)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -168,6 +171,19 @@ class Shelf:
     async def receipts(self, since: datetime) -> list[Receipt]:
         self.asked.append((since,))
         return list(self.kept)
+
+    async def prices(self) -> Prices:
+        return Prices({"KZ": Amount(Decimal("20.50"), "KZT")})
+
+    async def bill(self, since: datetime, until: datetime, by: By, zone: ZoneInfo) -> Bill:
+        self.asked.append((since, until, by))
+        return bill(self.spendings, await self.prices(), by, zone, since, until)
+
+    async def message_ids(self, since: datetime, until: datetime) -> list[str]:
+        return [row.message_id for row in self.spendings]
+
+    async def currency(self) -> str | None:
+        return "KZT"
 
     async def money(self) -> Money | Failure:
         return self.purse

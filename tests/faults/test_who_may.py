@@ -25,8 +25,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "from a linked channel": {"is_automatic_forward": True},
     "edited": {},
 }
-COMMANDS = ("/sms jonas hello", "/sms +77010000009 hello", "/cancel 1", "/history", "/status 1", "/balance", "/help",
-            "/start", "/id", "/incidents", "/ack 1", "/page help")  # fmt: skip
+COMMANDS = ("/sms jonas hello", "/sms +77010000009 hello", "/cancel 1", "/history", "/status 1", "/balance",
+            "/costs", "/help", "/start", "/id", "/incidents", "/ack 1", "/page help")  # fmt: skip
 
 
 def expected(user: int, chat: int, way: str, command: str) -> str:

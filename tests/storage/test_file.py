@@ -225,12 +225,45 @@ def test_migrating_twice_changes_nothing(file: Path) -> None:
     assert current_revision(file) == head_revision()
 
 
+def test_an_upgrade_asks_what_the_sms_of_the_last_two_months_cost(file: Path) -> None:
+    migrate(file)
+    day = 24 * 3600 * 1_000_000
+    rows = [  # id, days ago, message id, cost
+        (1, 0, "m1", None),
+        (2, 61, "m2", None),
+        (3, 63, "m3", None),
+        (4, 1, None, None),
+        (5, 1, "m5", "20.50"),
+    ]
+    with closing(sqlite3.connect(file)) as old:
+        for change in (
+            "DROP TABLE price",
+            "DROP INDEX notification_prices",
+            "ALTER TABLE notification DROP COLUMN next_price_at",
+            "UPDATE alembic_version SET version_num = '0002'",
+        ):
+            old.execute(change)
+        for number, days_ago, message_id, cost in rows:
+            at = 1000 * day - days_ago * day
+            cells = {"id": number, "target": "jonas", "due_at": at, "created_at": at, "state": "delivered"}
+            cells |= {"priority": 0, "round": 1, "step": 1, "flash": 0, "shorten_links": 0, "attempt": 1, "failures": 0}
+            cells |= {"looks": 0, "resent": 0, "moderated": 0, "unlisted": 0, "claimed_at": at, "ended_at": at}
+            cells |= {"message_id": message_id, "cost": cost}
+            marks = ", ".join("?" * len(cells))
+            old.execute(f"INSERT INTO notification ({', '.join(cells)}) VALUES ({marks})", tuple(cells.values()))
+        old.commit()
+    migrate(file)
+    with closing(sqlite3.connect(file)) as new:
+        asked = new.execute("SELECT id FROM notification WHERE next_price_at IS NOT NULL ORDER BY id").fetchall()
+    assert asked == [(1,), (2,)]
+
+
 async def test_the_database_of_a_newer_program_is_refused(file: Path) -> None:
     migrate(file)
     with closing(sqlite3.connect(file)) as newer:
         newer.execute("UPDATE alembic_version SET version_num = '9999'")
         newer.commit()
-    with pytest.raises(SchemaTooNew, match=r"bridge\.db: its schema is version 9999, .* no newer than 0003; run the"):
+    with pytest.raises(SchemaTooNew, match=r"bridge\.db: its schema is version 9999, .* no newer than 0004; run the"):
         await opened(file)
     assert current_revision(file) == "9999"
 

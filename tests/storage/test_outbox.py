@@ -1,12 +1,14 @@
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.domain.costs import Amount
 from bridge.domain.notification import Event, Held, Notification, Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.throttle import Spent
@@ -306,6 +308,36 @@ async def test_the_next_due_time_of_every_tick_is_told(store: Store) -> None:
     assert (await store.read(lambda tx: tx.next_due()))["sender"] == NOW + HOUR
 
 
+async def test_prices_are_asked_for_when_they_are_due_and_put_off_together(store: Store) -> None:
+    ended = replace(submitted(claimed(typed(1)), "m1"), state=State.DELIVERED, ended_at=NOW)
+    due = [replace(ended, id=n, message_id=f"m{n}", next_price_at=NOW + n * MINUTE) for n in (3, 2, 4)]
+    await keep(store, ended, *due)
+    assert (await store.read(lambda tx: tx.next_due()))["pricer"] == NOW + 2 * MINUTE
+
+    async def asked(limit: int) -> list[int]:
+        return [row.id for row in await store.read(lambda tx: tx.prices_due(NOW + 3 * MINUTE, limit))]
+
+    assert (await asked(9), await asked(1)) == ([2, 3], [2])
+    await store.write(lambda tx: tx.put_off_prices(NOW + 200 * SECOND))
+    assert await asked(9) == []
+    assert await store.read(lambda tx: tx.notification(1)) == ended
+    assert await store.read(lambda tx: tx.notification(4)) == due[2]
+
+
+async def test_of_a_country_the_last_price_is_kept(store: Store) -> None:
+    def learn(tx: Transaction) -> None:
+        tx.save_price("KZ", Amount(Decimal("19"), "KZT"), NOW)
+        tx.save_price("DE", Amount(Decimal("48.1234"), "KZT"), NOW)
+        tx.save_price("KZ", Amount(Decimal("20.5"), "KZT"), NOW + HOUR)
+        tx.save_price("KZ", Amount(Decimal("18"), "KZT"), NOW - HOUR)  # an older one, asked about only now
+
+    await store.write(learn)
+    assert await store.read(lambda tx: tx.prices()) == {
+        "KZ": Amount(Decimal("20.5"), "KZT"),
+        "DE": Amount(Decimal("48.1234"), "KZT"),
+    }
+
+
 async def test_a_timer_has_one_due_time(store: Store) -> None:
     def some(tx: Transaction) -> None:
         tx.set_timer(Timer("ack_for", "1", NOW + HOUR))
@@ -357,6 +389,8 @@ async def test_a_clock_that_was_set_moves_what_waits_by_our_own_choice(store: St
     ended = replace(submitted(claimed(typed(6)), "m6"), state=State.DELIVERED, claimed_at=NOW - 2 * HOUR, ended_at=NOW)
     lately = replace(submitted(claimed(typed(7)), "m7"), state=State.DELIVERED, claimed_at=NOW, ended_at=NOW + MINUTE)
     rows = [named, retried, limited, step, claimed(typed(8)), lost, submitted(claimed(typed(9)), "m9"), ended, lately]
+    to_price = replace(ended, id=10, message_id="m10", next_price_at=NOW + MINUTE)
+    rows.append(to_price)
     await keep(store, *rows)
     await store.write(lambda tx: tx.set_timer(Timer("question", "1", NOW)))
     await store.write(lambda tx: tx.move_waits(-HOUR, claimed_after=NOW - HOUR))
@@ -372,6 +406,7 @@ async def test_a_clock_that_was_set_moves_what_waits_by_our_own_choice(store: St
     stays = {row.id for row in rows if await moved(row) == {timedelta(0)}}
     goes = {row.id for row in rows if await moved(row) == {-HOUR}}
     assert (stays, goes) == ({1, 6}, {2, 3, 4, 5, 7, 8, 9})
+    assert await moved(to_price) == {timedelta(0), -HOUR}, "its end stays, our question to come moves"
     assert await store.read(lambda tx: tx.timers_due(NOW - HOUR, 9)) == [Timer("question", "1", NOW - HOUR)]
 
 

@@ -89,7 +89,7 @@ async def test_little_money_is_told_before_it_is_none(tmp_path: Path) -> None:
         world.mobizon.balance -= 9000
         await world.advance(minutes=11)
         await world.looks_after_itself()
-        assert "1000.00 KZT left" in world.watch.last.text
+        assert "1 000.00 KZT left, less than 3000: top it up" in world.watch.last.text
         assert 'sms_bridge_balance{currency="KZT"} 1000.0' in await world.metrics()
 
 

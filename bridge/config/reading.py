@@ -36,7 +36,7 @@ from bridge.domain.rota import FOREVER, FromCalendar, Rota, Unit, roster
 from bridge.domain.routing import Route
 from bridge.domain.secret import Secret
 from bridge.domain.storm import StormRules
-from bridge.domain.throttle import Limits, Window
+from bridge.domain.throttle import AnyWindow, Limits, Month, Window
 from bridge.texts import moment
 
 _LARGEST_FILE = 1024 * 1024
@@ -150,7 +150,7 @@ def _config(file: Section) -> Config:
         routes=routes,
         sources={name: known_rules for name, (_, known_rules) in sources.items()},
         sms=rules,
-        limits=_limits(file.section("limits")),
+        limits=_limits(file.section("limits"), zone),
         watch=watch,
         public_url=server.public_url,
         storm=_storm(file),
@@ -711,18 +711,21 @@ def _sms(section: Section, sender_id: str | None) -> SmsRules:
     )
 
 
-def _limits(section: Section) -> Limits:
+def _windows(section: Section, key: str, zone: ZoneInfo, default: tuple[AnyWindow, ...] = ()) -> tuple[AnyWindow, ...]:
+    """Windows by their lengths, the shortest first; `month` is a calendar month of the zone."""
+    pairs = section.pairs(key, scalars.window, number(1), if_empty="no window in it; write it like {1h: 11}")
+    if pairs is None:
+        return default
+    windows = (Window(length, segments) if length else Month(segments, zone) for length, segments in pairs)
+    return tuple(sorted(windows, key=lambda window: window.length))
+
+
+def _limits(section: Section, zone: ZoneInfo) -> Limits:
     usual = Limits()
 
-    def windows(key: str, default: tuple[Window, ...]) -> tuple[Window, ...]:
-        pairs = section.pairs(key, duration(), number(1), if_empty="no window in it; write it like {1h: 11}")
-        if pairs is None:
-            return default
-        return tuple(Window(length, segments) for length, segments in sorted(pairs))
-
     return Limits(
-        per_person=windows("per_person", usual.per_person),
-        total=windows("total", usual.total),
+        per_person=_windows(section, "per_person", zone, usual.per_person),
+        total=_windows(section, "total", zone, usual.total),
         typed_share=section.get("typed_share", scalars.share, usual.typed_share),
         critical_share=section.get("critical_share", scalars.share, usual.critical_share),
     )

@@ -120,6 +120,15 @@ def duration(
     return read
 
 
+def window(written: str) -> timedelta:
+    """The length of a limit's window; none for `month`, which is as long as the calendar says."""
+    if written == "month":
+        return timedelta(0)
+    if not re.fullmatch("[0-9]+[smhdw]", written):
+        raise Wrong("no window; write a duration like 5m, 1h or 1d, or month")
+    return duration()(written)
+
+
 def duration_or_off(written: str) -> timedelta | None:
     """A duration, or None for `off`."""
     return None if written == "off" else duration()(written)

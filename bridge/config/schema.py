@@ -73,7 +73,7 @@ def _windows(why: str) -> Schema:
     return {
         "description": why,
         "type": "object",
-        "propertyNames": {"pattern": _DURATION},
+        "propertyNames": {"pattern": f"{_DURATION}|^month$"},
         "additionalProperties": amount,
     }
 

@@ -22,7 +22,7 @@ from bridge.domain.rota import FromCalendar, Rota, Unit
 from bridge.domain.routing import Matcher
 from bridge.domain.secret import Secret
 from bridge.domain.storm import StormRules
-from bridge.domain.throttle import Window
+from bridge.domain.throttle import Month, Window
 from tests.fakes import START
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +121,12 @@ def test_a_good_file_becomes_a_house(folder: Folder) -> None:
     assert config.sources["alertmanager"].credentials.tokens == (Secret("s3cret"),)
     assert config.sources["shop"].credentials.basic == (("shop", Secret("s3cret")),)
     assert config.api_tokens["scripts"].role is Role.RESPONDER
+
+
+def test_a_window_may_be_a_calendar_month_of_the_house(folder: Folder) -> None:
+    limits = folder.load(GOOD.replace("{5m: 5}", "{month: 90, 1d: 9, 60d: 170}")).house.limits
+    month = Month(90, ZoneInfo("Asia/Almaty"))
+    assert limits.per_person == (Window(timedelta(days=1), 9), month, Window(timedelta(days=60), 170))
 
 
 def test_a_good_file_is_told_in_one_line(folder: Folder) -> None:
@@ -491,7 +497,7 @@ REFUSED = [
         "22: sms.allowed_regions: no country in it; write the ones you text, like [KZ]",
     ),
     ("{5m: 5}", "{5m: many}", "23: limits.per_person.5m: not a whole number; write digits only"),
-    ("{5m: 5}", "{soon: 5}", "23: limits.per_person.soon: not a duration; write 5m, 30s, 1h or 7d"),
+    ("{5m: 5}", "{soon: 5}", "23: limits.per_person.soon: no window; write a duration like 5m, 1h or 1d, or month"),
     ("{5m: 5}", "{}", "23: limits.per_person: no window in it; write it like {1h: 11}"),
     ("70%", "0.7", "23: limits.typed_share: not a share; write 0% to 100%"),
     ("notify: [aigerim]}", "notify: [dana]}", "24: watch.notify[0]: dana has no phone; give people.dana.phone"),

@@ -1,0 +1,199 @@
+"""What the limits still allow: asked before a typed SMS is taken on, and in the transaction that claims any SMS.
+
+What is claimed stands in the database's sums with the commit, and in this budget's own until then; so no two rows are
+given the same room, whoever claims them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import ceil
+
+from bridge import texts
+from bridge.domain.house import House
+from bridge.domain.incident import Incident
+from bridge.domain.notification import Held, Notification, Priority
+from bridge.domain.throttle import AnyWindow, Scope, Window, falls_at, opens_at
+from bridge.ports import Transaction
+
+TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
+_NEARLY = 0.8  # of a limit: time to tell somebody
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """There is no room now: until when, whose limit it is, and which one in words."""
+
+    opens_at: datetime
+    held: Held
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nearly:
+    """Little is left of a limit: its name, a sentence, and when that is over if nothing is added."""
+
+    subject: str
+    text: str
+    over_at: datetime
+
+
+class Budget:
+    """The limits of a house in one transaction."""
+
+    def __init__(self, tx: Transaction, house: House, now: datetime) -> None:
+        self._tx = tx
+        self._house = house
+        self._now = now
+        self._purses: dict[tuple[Scope, str], _Purse] = {}
+        limits = house.limits
+        self._total = {
+            Priority.CRITICAL: limits.total,
+            Priority.NORMAL: limits.normal_total,
+            Priority.TYPED: limits.typed_total,
+        }
+
+    def closed(self, row: Notification, incident: Incident | None) -> Closed | None:
+        """Why this SMS may not leave now; None: it may."""
+        assert row.segments is not None
+        found: list[Closed] = []
+        for purse in self._purses_of(row, incident):
+            windows = self._total[row.priority] if purse.scope is Scope.HOUSE else purse.windows
+            for whole, window in zip(purse.windows, windows, strict=True):
+                if opens := opens_at(purse, window, row.segments, self._now):
+                    found.append(Closed(opens, Held(purse.scope.value), _why(purse, row, window, whole)))
+        if not found:
+            return None
+        last = max(found, key=lambda closed: closed.opens_at)
+        # Over the limit of a phone the next are called, whatever else is closed: it comes first.
+        return Closed(last.opens_at, found[0].held, last.why)
+
+    def has_room_for_news(self, row: Notification, incident: Incident | None) -> bool:
+        """Whether this one leaves now and leaves half of each window of its phone to pages."""
+        assert row.number is not None and row.segments is not None
+        phone = self._purse(Scope.PHONE, row.number.e164)
+        for window in phone.windows:
+            news = self._tx.reserved_by_news(phone.subject, window.since(self._now)) + phone.news
+            if news + row.segments > window.segments // 2:
+                return False
+        return self.closed(row, incident) is None
+
+    def reserve(self, row: Notification, incident: Incident | None) -> None:
+        """This one goes out now."""
+        assert row.segments is not None
+        for purse in self._purses_of(row, incident):
+            purse.added += row.segments
+            purse.news += row.segments * row.is_news
+            purse.person = row.person or ""
+
+    def nearly_spent(self) -> Iterator[Nearly]:
+        """Limits of which little is left after what was reserved here."""
+        for purse in self._purses.values():
+            if not purse.added or (purse.scope is Scope.PHONE and not purse.person):
+                continue
+            for window in purse.windows:
+                used, most = purse.reserved(window.since(self._now)), _share(window, _NEARLY)
+                if used >= most:
+                    over_at = falls_at(purse, window, most - 1, self._now)
+                    assert over_at is not None
+                    name, sentence = _nearly(purse, f"{used} of {window.segments} SMS segments {_span(window)}")
+                    yield Nearly(f"{name} {_length(window)}", sentence, over_at)
+
+    def _purses_of(self, row: Notification, incident: Incident | None) -> "Iterator[_Purse]":
+        """All that have to have room for this row. What tells of several incidents is paid for by its own route."""
+        assert row.number is not None
+        yield self._purse(Scope.PHONE, row.number.e164)
+        if row.priority is Priority.TYPED and row.asked_by:
+            yield self._purse(Scope.ASKER, row.asked_by)
+        if incident is not None:
+            yield self._purse(Scope.ROUTE, incident.route)
+        yield self._purse(Scope.HOUSE, "")
+
+    def _purse(self, scope: Scope, subject: str) -> "_Purse":
+        if (scope, subject) not in self._purses:
+            windows = self._windows(scope, subject)
+            self._purses[scope, subject] = _Purse(self._tx, self._now, scope, subject, windows)
+        return self._purses[scope, subject]
+
+    def _windows(self, scope: Scope, subject: str) -> tuple[AnyWindow, ...]:
+        match scope:
+            case Scope.HOUSE:
+                return self._house.limits.total
+            case Scope.PHONE:
+                return self._house.limits.per_person
+            case Scope.ASKER:
+                return self._house.limits.per_asker
+            case Scope.ROUTE:
+                route = self._house.route(subject)
+                return route.limits if route else ()
+
+
+@dataclass(eq=False)
+class _Purse:
+    """What one scope has had: what the database knows, asked once for each moment, and what was let out since."""
+
+    tx: Transaction
+    now: datetime
+    scope: Scope
+    subject: str
+    windows: tuple[AnyWindow, ...]  # whole, before anything of them is kept for others
+    added: int = 0
+    news: int = 0
+    person: str = ""  # whose phone it is
+    known: dict[datetime, int] = field(default_factory=dict)
+
+    def reserved(self, since: datetime) -> int:
+        if since not in self.known:
+            self.known[since] = self.tx.reserved(self.scope, self.subject, since)
+        return self.known[since] + self.added
+
+    def reached(self, since: datetime, segments: int) -> datetime:
+        in_database = segments <= self.known[since]
+        return self.tx.reached(self.scope, self.subject, since, segments) if in_database else self.now
+
+
+def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) -> str:
+    """Which limit is closed."""
+    size = f"{window.segments} of {whole.segments}" if window.segments < whole.segments else f"{window.segments}"
+    had = f"{size} {_span(window)}"
+    match purse.scope:
+        case Scope.PHONE:
+            return f"this phone has had its share of SMS, {had} (limits.per_person)"
+        case Scope.ASKER:
+            return f"{_asker(purse.subject)} has sent all they may, {had} (limits.per_asker)"
+        case Scope.ROUTE:
+            return f"route {purse.subject} has had its share of SMS, {had} (its limits)"
+        case Scope.HOUSE if row.priority is Priority.TYPED:
+            return f"typed SMS have used their share of the house's limit, {had} (limits.total)"
+        case Scope.HOUSE:
+            return f"the house has had its share of SMS, {had} (limits.total)"
+
+
+def _nearly(purse: _Purse, used: str) -> tuple[str, str]:
+    """A limit's name, and how much of it is used."""
+    match purse.scope:
+        case Scope.PHONE:
+            return purse.person, f"{purse.person} has had {used} (limits.per_person)"
+        case Scope.ASKER:
+            return f"asker {purse.subject}", f"{_asker(purse.subject)} has sent {used} (limits.per_asker)"
+        case Scope.ROUTE:
+            return f"route {purse.subject}", f"route {purse.subject} has had {used} (its limits)"
+        case Scope.HOUSE:
+            return "total", f"{used} are used (limits.total)"
+
+
+def _asker(name: str) -> str:
+    return f"the API token {name.removeprefix(TOKEN)}" if name.startswith(TOKEN) else name
+
+
+def _share(window: AnyWindow, share: float) -> int:
+    """How many segments are so much of it; at least one."""
+    return max(1, ceil(round(window.segments * share, 6)))  # 0.07 * 100 is 7.000000000000001
+
+
+def _span(window: AnyWindow) -> str:
+    return f"in {_length(window)}" if isinstance(window, Window) else "this month"
+
+
+def _length(window: AnyWindow) -> str:
+    return texts.length(window.length) if isinstance(window, Window) else "month"

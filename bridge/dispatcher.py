@@ -411,6 +411,16 @@ class Dispatcher:
         house, now = self._house.value, self._clock.now()
         await self._store.write(lambda tx: storms.ask_again(tx, house, storm_id, now), heavy=True)
 
+    async def ask_limits_anew(self) -> None:
+        """What a limit holds is looked at by the limits of the config in force."""
+        now = self._clock.now()
+
+        def ask(tx: Transaction) -> None:
+            if tx.release_held(now):
+                tx.wake("sender")
+
+        await self._store.write(ask)
+
     # --- hints and troubles ----------------------------------------------------------------------------
 
     async def receive_updates(self, updates: Sequence[TelegramUpdate]) -> None:

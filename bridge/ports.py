@@ -734,6 +734,10 @@ class Transaction(Protocol):
         """When this number was paged last from then on, by a route that is not critical; None: not at all."""
         ...
 
+    def release_held(self, now: datetime) -> int:
+        """Make due what waits for a limit to open; how many rows that are."""
+        ...
+
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         """Whether a typed SMS from this chat has gone to this number before."""
         ...

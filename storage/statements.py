@@ -433,6 +433,16 @@ last_normal_page: Select[Any] = select(func.max(notification.c.claimed_at, type_
     notification.c.purpose == said(Purpose.PAGE),
     notification.c.priority == literal(Priority.NORMAL.value),
 )
+# What a limit holds, made due: the claim holds it once more, or lets it out.
+release_held: Update = (
+    update(notification)
+    .where(
+        planned,
+        notification.c.due_at > _now,
+        notification.c.held.in_([Held.PHONE, Held.HOUSE, Held.ROUTE, Held.ASKER]),
+    )
+    .values(due_at=_now)
+)
 # Whether this number is new to this chat; pages do not count, nobody typed their number.
 was_sent_to: Select[Any] = (
     select(notification.c.id)

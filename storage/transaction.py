@@ -356,6 +356,9 @@ class SqlTransaction:
         ((added,),) = self._db.rows(statement, **values)
         return added or 0
 
+    def release_held(self, now: datetime) -> int:
+        return self._db.run(sql.release_held, now=now).rowcount
+
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         return self._db.row(sql.was_sent_to, number=number, chat=chat) is not None
 

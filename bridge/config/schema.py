@@ -262,6 +262,7 @@ _ROUTE = _keys(
             "type": "object",
             "additionalProperties": {"type": "string"},
         },
+        "limits": _windows("For the SMS about its incidents together, per window; no bound but the house's without."),
     },
     ("name",),
 )
@@ -285,6 +286,7 @@ _LIMITS = _keys(
     {
         "per_person": _windows("For one number, per window."),
         "total": _windows("For the house, per window."),
+        "per_asker": _windows("For one who sends by /sms, or one API token, per window; no bound without it."),
         "critical_share": _text(
             "The part of total that is kept for critical routes.", default="10%", pattern="^[0-9]+%$"
         ),

@@ -13,7 +13,7 @@ from bridge import texts
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Held, Notification, Priority
-from bridge.domain.throttle import AnyWindow, Scope, Window, falls_at, opens_at
+from bridge.domain.throttle import INSTANT, TOGETHER, AnyWindow, Scope, Window, falls_at, opens_at
 from bridge.ports import Transaction
 
 TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
@@ -68,15 +68,45 @@ class Budget:
         # Over the limit of a phone the next are called, whatever else is closed: it comes first.
         return Closed(last.opens_at, found[0].held, last.why)
 
-    def has_room_for_news(self, row: Notification, incident: Incident | None) -> bool:
-        """Whether this one leaves now and leaves half of each window of its phone to pages."""
+    def gathers(self, row: Notification, incident: Incident | None) -> Closed | None:
+        """Until when a normal page waits for others to the same person, for most of a limit is used; None: it leaves.
+
+        The first leaves at once, those after it together a quarter of an hour later. What has waited leaves, whatever
+        it waited for but more of its route; so does a test, and what somebody asked for by hand.
+        """
+        if incident is None or not row.is_page or row.priority is not Priority.NORMAL or row.resent or row.failures:
+            return None
+        if row.held not in (None, Held.GATHER) or incident.test or incident.asked_by:
+            return None
+        soft = self._soft(row, incident)
+        if soft is None:
+            return None
+        assert row.number is not None
+        phone = self._purse(Scope.PHONE, row.number.e164)
+        last = phone.paged or self._tx.last_normal_page(phone.subject, self._now - TOGETHER + INSTANT)
+        why = f"{soft}, so pages to one person leave together"
+        return Closed(last + TOGETHER, Held.SOFT, why) if last else None
+
+    def _soft(self, row: Notification, incident: Incident | None) -> str | None:
+        """Which limit of its route or the house has so little left that pages leave together only."""
+        for purse in self._purses_of(row, incident):
+            for window in purse.windows if self._is_soft(purse) else ():
+                if purse.reserved(window.since(self._now)) >= _share(window, self._house.limits.soft):
+                    return f"most of {_limit(purse)} is used, {window.segments} {_span(window)}"
+        return None
+
+    def no_room_for_news(self, row: Notification, incident: Incident | None) -> str:
+        """Why this one is left out; empty when it leaves now and leaves half of each window of its phone to pages."""
         assert row.number is not None and row.segments is not None
         phone = self._purse(Scope.PHONE, row.number.e164)
         for window in phone.windows:
             news = self._tx.reserved_by_news(phone.subject, window.since(self._now)) + phone.news
             if news + row.segments > window.segments // 2:
-                return False
-        return self.closed(row, incident) is None
+                return "the limit of this phone is kept for pages"
+        if row.priority is Priority.NORMAL and (soft := self._soft(row, incident)):
+            return f"{soft}, the rest is kept for pages"
+        closed = self.closed(row, incident)
+        return closed.why if closed else ""
 
     def reserve(self, row: Notification, incident: Incident | None) -> None:
         """This one goes out now."""
@@ -85,6 +115,8 @@ class Budget:
             purse.added += row.segments
             purse.news += row.segments * row.is_news
             purse.person = row.person or ""
+            if row.is_page and row.priority is Priority.NORMAL:
+                purse.paged = self._now
 
     def nearly_spent(self) -> Iterator[Nearly]:
         """Limits of which little is left after what was reserved here."""
@@ -93,11 +125,20 @@ class Budget:
                 continue
             for window in purse.windows:
                 used, most = purse.reserved(window.since(self._now)), _share(window, _NEARLY)
-                if used >= most:
-                    over_at = falls_at(purse, window, most - 1, self._now)
+                soft = _share(window, self._house.limits.soft) if self._is_soft(purse) else window.segments + 1
+                if used >= min(most, soft):
+                    over_at = falls_at(purse, window, min(most, soft) - 1, self._now)
                     assert over_at is not None
                     name, sentence = _nearly(purse, f"{used} of {window.segments} SMS segments {_span(window)}")
+                    if used >= soft:
+                        sentence += f"; normal pages leave together now, every {texts.length(TOGETHER)}"
                     yield Nearly(f"{name} {_length(window)}", sentence, over_at)
+
+    def _is_soft(self, purse: "_Purse") -> bool:
+        if self._house.limits.soft >= 1 or purse.scope not in (Scope.ROUTE, Scope.HOUSE):
+            return False
+        route = self._house.route(purse.subject)
+        return route is None or not route.critical
 
     def _purses_of(self, row: Notification, incident: Incident | None) -> "Iterator[_Purse]":
         """All that have to have room for this row. What tells of several incidents is paid for by its own route."""
@@ -140,6 +181,7 @@ class _Purse:
     added: int = 0
     news: int = 0
     person: str = ""  # whose phone it is
+    paged: datetime | None = None  # by what was let out here, when it was a normal page
     known: dict[datetime, int] = field(default_factory=dict)
 
     def reserved(self, since: datetime) -> int:
@@ -180,6 +222,10 @@ def _nearly(purse: _Purse, used: str) -> tuple[str, str]:
             return f"route {purse.subject}", f"route {purse.subject} has had {used} (its limits)"
         case Scope.HOUSE:
             return "total", f"{used} are used (limits.total)"
+
+
+def _limit(purse: _Purse) -> str:
+    return f"the limit of route {purse.subject}" if purse.scope is Scope.ROUTE else "limits.total"
 
 
 def _asker(name: str) -> str:

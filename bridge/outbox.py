@@ -123,12 +123,14 @@ class Outbox:
                     told |= duty.told_already(tx, [one for one, _ in others])
                     others = _each_once(ready, others, told)
                 ready = _digest(ready, row, [one for one, _ in others], company.incidents, house, now)
-            if ready.state is State.PLANNED and ready.is_news and not budget.has_room_for_news(ready, incident):
+            if ready.state is State.PLANNED and ready.is_news and (full := budget.no_room_for_news(ready, incident)):
                 self._metrics.suppressed.labels("limit").inc()
-                reason = "the limit of this phone is kept for pages"
-                ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=reason)
+                ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=full)
             elif ready.state is State.PLANNED and (closed := budget.closed(ready, incident)):
                 self._metrics.suppressed.labels("limit").inc()
+                ready = _held(row, closed, house.zone_of(row.chat), now)
+            elif ready.state is State.PLANNED and (closed := budget.gathers(ready, incident)):
+                self._metrics.suppressed.labels("soft_limit").inc()
                 ready = _held(row, closed, house.zone_of(row.chat), now)
             elif ready.state is State.PLANNED:
                 ready = _leaving(ready, installation, now)
@@ -776,7 +778,8 @@ def _held(row: Notification, closed: Closed, zone: ZoneInfo, now: datetime) -> N
 
     A month is long, and what was reserved may be released, or the limit raised: it asks again within the hour.
     """
-    reason = f"{closed.why}; opens at {texts.hour(closed.opens_at, now, zone)}"
+    what = "leaves" if closed.held is Held.SOFT else "opens"
+    reason = f"{closed.why}; {what} at {texts.hour(closed.opens_at, now, zone)}"
     return replace(row, due_at=min(closed.opens_at, now + _ASKS_AGAIN), held=closed.held, reason=reason)
 
 

@@ -753,6 +753,7 @@ def _limits(section: Section, zone: ZoneInfo, keep: timedelta) -> Limits:
         typed_share=section.get("typed_share", scalars.share, usual.typed_share),
         critical_share=section.get("critical_share", scalars.share, usual.critical_share),
         per_asker=_windows(section, "per_asker", zone, usual.per_asker),
+        soft=section.get("soft", scalars.some_share, usual.soft),
     )
     if forgotten := [window for window in limits.per_person if window.length > keep and "per_person" in section]:
         what = f"numbers are forgotten after storage.keep ({brief(keep)}), so {_key_of(forgotten[0])} cannot be counted"

@@ -105,6 +105,13 @@ def share(written: str) -> float:
     return int(written[:-1]) / 100
 
 
+def some_share(written: str) -> float:
+    """A share that is more than nothing."""
+    if not re.fullmatch(r"[0-9]{1,3}%", written) or not 1 <= int(written[:-1]) <= 100:
+        raise Wrong("not a share; write 1% to 100%")
+    return int(written[:-1]) / 100
+
+
 def duration(
     low: timedelta = timedelta(seconds=1), high: timedelta = timedelta(days=3650)
 ) -> Callable[[str], timedelta]:

@@ -290,6 +290,11 @@ _LIMITS = _keys(
         "critical_share": _text(
             "The part of total that is kept for critical routes.", default="10%", pattern="^[0-9]+%$"
         ),
+        "soft": _text(
+            "From this part of total or of a route's limits on, normal pages leave together only; 100% is never.",
+            default="80%",
+            pattern="^[0-9]+%$",
+        ),
         "typed_share": _text("The part of total that /sms and the API may use.", default="70%", pattern="^[0-9]+%$"),
     },
 )

@@ -7,7 +7,9 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 from zoneinfo import ZoneInfo
 
-_INSTANT = timedelta(microseconds=1)
+TOGETHER = timedelta(minutes=15)
+"""How long pages to one person wait for each other once most of a limit is used."""
+INSTANT = timedelta(microseconds=1)
 
 
 class Scope(StrEnum):
@@ -28,7 +30,7 @@ class Window:
 
     def since(self, now: datetime) -> datetime:
         """The first instant that counts at `now`."""
-        return now - self.length + _INSTANT
+        return now - self.length + INSTANT
 
     def frees(self, reserved_at: datetime) -> datetime:
         """When what was reserved then counts no more."""

@@ -544,6 +544,9 @@ REFUSED = [
         "priority: critical, limits: {1h: 5, fortnight: 9}",
         "20: routes[0].limits.fortnight: no window; write a duration like 5m, 1h or 1d, or month",
     ),
+    ("70%", "70%, soft: 0%", "23: limits.soft: not a share; write 1% to 100%"),
+    ("70%", "70%, soft: 101%", "23: limits.soft: not a share; write 1% to 100%"),
+    ("70%", "70%, soft: many", "23: limits.soft: not a share; write 1% to 100%"),
     ("70%", "0.7", "23: limits.typed_share: not a share; write 0% to 100%"),
     ("notify: [aigerim]}", "notify: [dana]}", "24: watch.notify[0]: dana has no phone; give people.dana.phone"),
     (

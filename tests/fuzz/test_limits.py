@@ -25,7 +25,7 @@ from bridge.budget import TOKEN, Budget, Closed
 from bridge.dispatcher import Accepted, Asker, Denied, Dispatcher, SmsRequest
 from bridge.domain.house import House, Person, Role, SmsRules
 from bridge.domain.incident import Incident
-from bridge.domain.notification import WATCH, Event, Notification, Priority, State
+from bridge.domain.notification import WATCH, Event, Held, Notification, Priority, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.routing import Route
 from bridge.domain.throttle import AnyWindow, Limits, Month, Scope, Window
@@ -49,6 +49,7 @@ LIMITS = (
     Limits((Window(5 * MINUTE, 2),), (Window(HOUR, 4),), 0.5),
     Limits((Window(HOUR, 1),), (Window(10 * MINUTE, 3),), 1.0),
     Limits((Window(HOUR, 4), Month(12, ZONE)), (Window(HOUR, 8), Month(20, ZONE)), per_asker=(Window(HOUR, 2),)),
+    Limits((Window(HOUR, 9),), (Window(HOUR, 12),), soft=0.3),
     Limits((Window(HOUR, 9),), (Window(HOUR, 40),), per_asker=(Window(10 * MINUTE, 1), Month(5, ZONE))),
 )
 ROUTES = (
@@ -59,7 +60,7 @@ ROUTES = (
 
 
 Config = tuple[Limits, tuple[Route, ...]]
-WIDE = Limits((Window(HOUR, 99),), (Window(HOUR, 99),), 1.0)
+WIDE = Limits((Window(HOUR, 99),), (Window(HOUR, 99),), 1.0, soft=1.0)
 FEW = (Route("db", limits=(Window(HOUR, 2),)), Route("web", limits=(Window(HOUR, 2),)), Route("core", critical=True))
 
 
@@ -158,6 +159,13 @@ class DigestsForNothing(Misjudges):
         return Generous(tx, house, now)
 
 
+class HurriesOn(Misjudges):
+    """A soft limit holds nobody."""
+
+    def _budget(self, tx: Transaction, house: House, now: datetime) -> Budget:
+        return Budget(tx, replace(house, limits=replace(house.limits, soft=1.0)), now)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One SMS that may have reached Mobizon."""
@@ -167,6 +175,7 @@ class Entry:
     segments: int
     route: str | None = None
     asker: str | None = None
+    normal: bool = False  # a page, and not critical
 
 
 class Traffic(RuleBasedStateMachine):
@@ -252,6 +261,7 @@ class Traffic(RuleBasedStateMachine):
     def the_sender_claims(self, count: int) -> None:
         claimed = self.do(self.outbox.claim(count))
         for row in claimed:
+            self.is_patient(row)
             self.ledger[row.id] = self.entry(row)
             self.flying.append(row)
         windows = {
@@ -336,7 +346,8 @@ class Traffic(RuleBasedStateMachine):
         assert row.number is not None
         assert row.segments is not None
         asker = row.asked_by if row.priority is Priority.TYPED else None
-        return Entry(self.clock.now(), row.number.e164, row.segments, self.routes.get(row.id), asker)
+        route, normal = self.routes.get(row.id), row.is_page and row.priority is Priority.NORMAL
+        return Entry(self.clock.now(), row.number.e164, row.segments, route, asker, normal)
 
     def fits(self, total: Collection[AnyWindow], also: Entry | None = None) -> None:
         """What has just left (or may, `also`) fits every window that is open now."""
@@ -350,6 +361,34 @@ class Traffic(RuleBasedStateMachine):
                 self.hold(route.limits, [entry for entry in entries if entry.route == route.name])
         for asker in {entry.asker for entry in just_now if entry.asker}:
             self.hold(self.limits.per_asker, [entry for entry in entries if entry.asker == asker])
+
+    def is_patient(self, row: Notification) -> None:
+        """From the soft limits on, what is neither critical nor has waited leaves only where nothing left lately."""
+        here = self.entry(row)
+        if (
+            self.limits.soft == 1.0
+            or not here.normal
+            or row.held not in (None, Held.GATHER)
+            or row.failures
+            or row.resent
+        ):
+            return
+        entries, now = list(self.ledger.values()), self.clock.now()
+        purses = [(self.limits.total, entries)]
+        purses += [
+            (route.limits, [entry for entry in entries if entry.route == route.name])
+            for route in self.house.value.routes
+            if route.name == here.route
+        ]
+        soft = [
+            f"{used} in {window}"
+            for windows, group in purses
+            for window in windows
+            if (used := sum(entry.segments for entry in group if is_inside(window, entry.at, now)))
+            >= window.segments * self.limits.soft
+        ]
+        lately = [e for e in entries if e.normal and e.number == here.number and e.at > now - 15 * MINUTE]
+        assert not (soft and lately), f"left singly with {soft}"
 
     def hold(self, windows: Collection[AnyWindow], entries: Collection[Entry]) -> None:
         for window in windows:
@@ -445,6 +484,13 @@ def test_a_reservation_that_is_let_go_too_early_is_found(broken: type[Outbox]) -
 def test_one_part_too_many_is_found(broken: type[Outbox], config: Config) -> None:
     with pytest.raises(AssertionError, match=r"\] in (Window|Month)"):
         run_traffic(broken, 100, (Phase.generate,), config=config)
+
+
+@pytest.mark.timeout(240)
+def test_pages_that_do_not_wait_for_each_other_are_found() -> None:
+    few = replace(WIDE, total=(Window(HOUR, 8),), soft=0.25)
+    with pytest.raises(AssertionError, match="left singly with"):
+        run_traffic(HurriesOn, 200, (Phase.generate,), config=(few, ROUTES[0]))
 
 
 @pytest.mark.timeout(240)

@@ -9,6 +9,10 @@ from tests.world import World, a_world, firing
 
 LIMITED = "watch: {chat"
 ROUTE = ", priority: critical}"
+BULK = (
+    "  - {name: rest",
+    "  - {name: bulk, matchers: ['severity=\"warning\"'], policy: one, chat: ops, limits: {1h: 2}}\n  - {name: rest",
+)
 ONE = ("policy: critical, chat", "policy: one, chat")
 
 
@@ -26,10 +30,7 @@ def _cards(world: World, said: str) -> list[str]:
 
 
 async def test_a_route_stops_at_its_limit_and_the_others_go_on(tmp_path: Path) -> None:
-    bulk = (
-        "  - {name: bulk, matchers: ['severity=\"warning\"'], policy: one, chat: ops, limits: {1h: 2}}\n  - {name: rest"
-    )
-    async with a_world(tmp_path, changes=[("  - {name: rest", bulk), ONE, _limits("{total: {1h: 100}}")]) as world:
+    async with a_world(tmp_path, changes=[BULK, ONE, _limits("{total: {1h: 100}}")]) as world:
         await _troubles(world, 1, severity="warning")
         await world.advance(minutes=2)
         await _troubles(world, 2, severity="warning")
@@ -113,3 +114,42 @@ async def test_a_month_opens_on_its_first_and_a_higher_limit_at_once(tmp_path: P
         assert await world.bridge.reload() == []
         await world.advance(seconds=5)
         assert len(world.phone("aigerim").texts) == 5
+
+
+async def test_near_a_limit_normal_pages_leave_together_and_critical_ones_singly(tmp_path: Path) -> None:
+    bulk = (BULK[0], BULK[1].replace(", limits: {1h: 2}", ""))
+    limits = _limits("{per_person: {1h: 90}, total: {1h: 20}, soft: 10%}")
+    async with a_world(tmp_path, changes=[bulk, ONE, limits]) as world:
+        await _troubles(world, 1, 2)
+        told = " ".join(card.text for card in world.watch.cards)
+        assert (
+            "2 of 20 SMS segments in 1 h are used (limits.total); normal pages leave together now, every 15 min" in told
+        )
+        await _troubles(world, 3, severity="warning")  # the first one at once
+        assert len(world.phone("aigerim").texts) == 3
+        for number in (4, 5, 6):
+            await world.advance(minutes=2)
+            await _troubles(world, number, severity="warning")
+        assert len(world.phone("aigerim").texts) == 3
+        await world.advance(seconds=30)
+        (waits, *_) = _cards(world, "so pages to one person leave together")
+        assert "most of limits.total is used, 20 in 1 h" in waits and "leaves at 08:25" in waits
+        assert not _cards(world, "Call them yourselves")
+        await _troubles(world, 7)  # critical
+        assert len(world.phone("aigerim").texts) == 4
+
+        await world.advance(minutes=9)
+        (together,) = world.phone("aigerim").texts[4:]
+        assert together.startswith("LATE 13m. 3 incidents: Trouble4 db4 #")
+        await world.advance(hours=1)
+        assert not [t for t in await world.bridge.store.read(lambda tx: tx.open_troubles()) if t.kind == "limit"]
+
+
+async def test_what_somebody_pages_by_hand_waits_for_nobody(tmp_path: Path) -> None:
+    page = ("ops: {id: -1001234567890, topic: 7}", "ops: {id: -1001234567890, topic: 7, page: one}")
+    bulk = (BULK[0], BULK[1].replace("{1h: 2}", "{1h: 10}"))
+    async with a_world(tmp_path, changes=[bulk, page, _limits("{total: {1h: 20}, soft: 5%}")]) as world:
+        await _troubles(world, 1, 2, severity="warning")
+        assert len(world.phone("aigerim").texts) == 1
+        await world.types("/page The office is on fire")
+        assert len(world.phone("aigerim").texts) == 2

@@ -183,6 +183,7 @@ class _Purse:
     person: str = ""  # whose phone it is
     paged: datetime | None = None  # by what was let out here, when it was a normal page
     known: dict[datetime, int] = field(default_factory=dict)
+    moments: dict[tuple[datetime, int], datetime] = field(default_factory=dict)
 
     def reserved(self, since: datetime) -> int:
         if since not in self.known:
@@ -190,8 +191,11 @@ class _Purse:
         return self.known[since] + self.added
 
     def reached(self, since: datetime, segments: int) -> datetime:
-        in_database = segments <= self.known[since]
-        return self.tx.reached(self.scope, self.subject, since, segments) if in_database else self.now
+        if segments > self.known[since]:
+            return self.now
+        if (since, segments) not in self.moments:  # a crowd before a closed limit asks the same again and again
+            self.moments[since, segments] = self.tx.reached(self.scope, self.subject, since, segments)
+        return self.moments[since, segments]
 
 
 def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) -> str:

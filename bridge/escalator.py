@@ -144,6 +144,8 @@ def follow(
     incident = tx.incident(row.incident_id)
     if incident is None or not _climbs(incident) or row.round < incident.first_round:
         return
+    if newly_held and row.held in _NOBODY_LEAVES and not incident.rings:
+        ring_at(tx, house, incident, now + _STILL_HELD)  # a month may be closed for weeks
     _apply(tx, house, incident, row, escalation.react(in_force(tx, incident), row, was, now), now, metrics)
 
 
@@ -313,6 +315,7 @@ def _call_them_yourselves(
     ring(tx, house, incident, now, f"no SMS leaves: {row.reason}. Call them yourselves: {names}")
 
 
+_STILL_HELD = timedelta(hours=1)  # before the chat rings once more for what a limit holds
 _NOBODY_LEAVES = {Held.HOUSE, Held.ROUTE}
 _EVER = datetime.max.replace(tzinfo=UTC)
 _MOST_WAITING = 10_000

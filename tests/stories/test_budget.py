@@ -100,8 +100,10 @@ async def test_a_month_opens_on_its_first_and_a_higher_limit_at_once(tmp_path: P
         (rung,) = _cards(world, "Call them yourselves: Aigerim")
         assert "the house has had its share of SMS, 2 this month (limits.total); opens at 01.12 00:00" in rung
         assert "2 of 2 SMS segments this month are used" in " ".join(card.text for card in world.watch.cards)
-        world.clock.advance(timedelta(days=10, hours=15).total_seconds())  # 30 November, 23:10
-        await world.advance(minutes=49)
+        await world.advance(minutes=61)
+        assert len(_cards(world, "NOBODY HAS IT · Trouble3")) == 1  # it rings again while it is held
+        world.clock.advance(timedelta(days=10, hours=14).total_seconds())  # 30 November, 23:11
+        await world.advance(minutes=48)
         assert len(world.phone("aigerim").texts) == 2
         await world.advance(minutes=2)
         assert len(world.phone("aigerim").texts) == 3

@@ -4,7 +4,7 @@ What is claimed stands in the database's sums with the commit, and in this budge
 given the same room, whoever claims them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
@@ -120,8 +120,23 @@ class Budget:
 
     def nearly_spent(self) -> Iterator[Nearly]:
         """Limits of which little is left after what was reserved here."""
-        for purse in self._purses.values():
-            if not purse.added or (purse.scope is Scope.PHONE and not purse.person):
+        return self._nearly(purse for purse in self._purses.values() if purse.added)
+
+    def all_nearly_spent(self) -> Iterator[Nearly]:
+        """Of all limits that the config names, those of which little is left."""
+        for person in self._house.people.values():
+            if person.number:
+                self._purse(Scope.PHONE, person.number.e164).person = person.name
+        askers = (*self._house.people, *(f"{TOKEN}{name}" for name in self._house.scripts))
+        routes = (route.name for route in self._house.routes)
+        for scope, subjects in ((Scope.ASKER, askers), (Scope.ROUTE, routes), (Scope.HOUSE, ("",))):
+            for subject in subjects:
+                self._purse(scope, subject)
+        return self._nearly(self._purses.values())
+
+    def _nearly(self, purses: "Iterable[_Purse]") -> Iterator[Nearly]:
+        for purse in purses:
+            if purse.scope is Scope.PHONE and not purse.person:
                 continue
             for window in purse.windows:
                 used, most = purse.reserved(window.since(self._now)), _share(window, _NEARLY)

@@ -412,10 +412,14 @@ class Dispatcher:
         await self._store.write(lambda tx: storms.ask_again(tx, house, storm_id, now), heavy=True)
 
     async def ask_limits_anew(self) -> None:
-        """What a limit holds is looked at by the limits of the config in force."""
-        now = self._clock.now()
+        """What a limit holds is looked at by the limits of the config in force, and so is how much of them is left."""
+        house, now = self._house.value, self._clock.now()
 
         def ask(tx: Transaction) -> None:
+            near = {nearly.subject for nearly in Budget(tx, house, now).all_nearly_spent()}
+            for trouble in tx.open_troubles():
+                if trouble.kind == "limit" and trouble.subject not in near:
+                    watch.end(tx, "limit", now, subject=trouble.subject)
             if tx.release_held(now):
                 tx.wake("sender")
 

@@ -25,6 +25,12 @@ async def _troubles(world: World, *numbers: int, severity: str = "critical") -> 
         await world.post("alertmanager", firing(f"db{number}", name=f"Trouble{number}", severity=severity))
 
 
+async def _near(world: World) -> list[str]:
+    """The limits that the watch chat is told of, as long as they are nearly used up."""
+    troubles = await world.bridge.store.read(lambda tx: tx.open_troubles())
+    return [trouble.subject for trouble in troubles if trouble.kind == "limit"]
+
+
 def _cards(world: World, said: str) -> list[str]:
     return [card.text for card in world.ops.cards if said in card.text]
 
@@ -111,9 +117,11 @@ async def test_a_month_opens_on_its_first_and_a_higher_limit_at_once(tmp_path: P
 
         await _troubles(world, 4, 5)
         assert len(world.phone("aigerim").texts) == 4
+        assert await _near(world) == ["total month"]
         text = world.config_file.read_text()
         world.config_file.write_text(text.replace("{month: 2}", "{month: 9}"))
         assert await world.bridge.reload() == []
+        assert not await _near(world)
         await world.advance(seconds=5)
         assert len(world.phone("aigerim").texts) == 5
 
@@ -144,7 +152,7 @@ async def test_near_a_limit_normal_pages_leave_together_and_critical_ones_singly
         (together,) = world.phone("aigerim").texts[4:]
         assert together.startswith("LATE 13m. 3 incidents: Trouble4 db4 #")
         await world.advance(hours=1)
-        assert not [t for t in await world.bridge.store.read(lambda tx: tx.open_troubles()) if t.kind == "limit"]
+        assert not await _near(world)
 
 
 async def test_what_somebody_pages_by_hand_waits_for_nobody(tmp_path: Path) -> None:

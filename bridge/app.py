@@ -121,6 +121,7 @@ class Bridge:
         self.config.value, self.house.value = config, config.house
         await _if_it_can_be_kept(self.dispatcher.follow_moves(config.house))
         await _if_it_can_be_kept(self.dispatcher.keep_hours())
+        await _if_it_can_be_kept(self.dispatcher.ask_limits_anew())
         self.gateway.set_key(config.mobizon.api_key)
         await _if_it_can_be_kept(self.dispatcher.end_trouble("config"))
         if self.ticker is not None:
@@ -183,6 +184,7 @@ async def build(config: Config, machine: Clock, config_file: Path | None = None)
         timekeeper = Timekeeper(store, clock, house)
         await timekeeper.catch_up()
         await dispatcher.keep_hours()
+        await dispatcher.ask_limits_anew()
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
         await _distrust_a_gap(store, dispatcher, clock)

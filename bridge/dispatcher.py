@@ -9,13 +9,13 @@ from functools import partial
 
 from bridge import answering, duty, escalator, links, silencing, storms, watch
 from bridge.admission import Admission, Parsed
+from bridge.budget import Budget
 from bridge.clock import Clock
 from bridge.domain import sms
 from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Event, Notification, Priority, State, lost_token
 from bridge.domain.phone import BadNumber, PhoneNumber, parse_phone, why_not_textable
-from bridge.domain.throttle import opens_at
 from bridge.metrics import Metrics
 from bridge.ports import Card, CardKind, Live, Question, Store, TelegramUpdate, TimelineEntry, Timer, Transaction
 from bridge.requests import (
@@ -411,6 +411,20 @@ class Dispatcher:
         house, now = self._house.value, self._clock.now()
         await self._store.write(lambda tx: storms.ask_again(tx, house, storm_id, now), heavy=True)
 
+    async def ask_limits_anew(self) -> None:
+        """What a limit holds is looked at by the limits of the config in force, and so is how much of them is left."""
+        house, now = self._house.value, self._clock.now()
+
+        def ask(tx: Transaction) -> None:
+            near = {nearly.subject for nearly in Budget(tx, house, now).all_nearly_spent()}
+            for trouble in tx.open_troubles():
+                if trouble.kind == "limit" and trouble.subject not in near:
+                    watch.end(tx, "limit", now, subject=trouble.subject)
+            if tx.release_held(now):
+                tx.wake("sender")
+
+        await self._store.write(ask)
+
     # --- hints and troubles ----------------------------------------------------------------------------
 
     async def receive_updates(self, updates: Sequence[TelegramUpdate]) -> None:
@@ -560,14 +574,8 @@ def _planned(request: SmsRequest, recipient: _Recipient, now: datetime) -> Notif
 
 def _over_limit(tx: Transaction, house: House, row: Notification, now: datetime) -> Denied | None:
     """Typed SMS stop at their share; pages may use the rest."""
-    assert row.number is not None and row.segments is not None
-    limits, spent = house.limits, tx.spent(now - house.limits.longest)
-    theirs = [s for s in spent if s.number == row.number.e164]
-    if opens := opens_at(theirs, limits.per_person, row.segments, now):
-        return Denied("this phone has had its share of SMS (limits.per_person)", opens_at=opens)
-    if opens := opens_at(spent, limits.typed_total, row.segments, now):
-        return Denied("typed SMS have used their share of the house's limit (limits.total)", opens_at=opens)
-    return None
+    closed = Budget(tx, house, now).closed(row, None)
+    return Denied(closed.why, opens_at=closed.opens_at) if closed else None
 
 
 def _why_ask(tx: Transaction, house: House, request: SmsRequest, recipient: _Recipient) -> str:

@@ -136,14 +136,16 @@ def follow(
     newly_held = row.state is State.PLANNED and row.held is not was.held
     if not row.is_page or row.incident_id is None or (row.state is was.state and not newly_held):
         return
-    if newly_held and row.held is Held.HOUSE:
+    if newly_held and row.held in _NOBODY_LEAVES:
         # Those of one claim are all kept before any is told of: the first of them speaks for them.
-        _call_them_yourselves(tx, house, row, now, lambda other: other.held is Held.HOUSE and other.id < row.id)
+        _call_them_yourselves(tx, house, row, now, lambda other: other.held in _NOBODY_LEAVES and other.id < row.id)
     if was.failures < row.failures == _STUCK_AFTER:
         _call_them_yourselves(tx, house, row, now, lambda other: other.failures >= _STUCK_AFTER)
     incident = tx.incident(row.incident_id)
     if incident is None or not _climbs(incident) or row.round < incident.first_round:
         return
+    if newly_held and row.held in _NOBODY_LEAVES and not incident.rings:
+        ring_at(tx, house, incident, now + _STILL_HELD)  # a month may be closed for weeks
     _apply(tx, house, incident, row, escalation.react(in_force(tx, incident), row, was, now), now, metrics)
 
 
@@ -313,6 +315,8 @@ def _call_them_yourselves(
     ring(tx, house, incident, now, f"no SMS leaves: {row.reason}. Call them yourselves: {names}")
 
 
+_STILL_HELD = timedelta(hours=1)  # before the chat rings once more for what a limit holds
+_NOBODY_LEAVES = {Held.HOUSE, Held.ROUTE}
 _EVER = datetime.max.replace(tzinfo=UTC)
 _MOST_WAITING = 10_000
 _NEWS_FOR = timedelta(minutes=15)  # an SMS that it is over, an hour after, wakes for nothing

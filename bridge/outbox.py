@@ -6,24 +6,25 @@ never "not sent". Sending first and recording after would page people twice.
 
 import hashlib
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
+from zoneinfo import ZoneInfo
 
 from bridge import duty, escalator, links, storms, texts, watch
+from bridge.budget import TOKEN, Budget, Closed
 from bridge.clock import Clock
 from bridge.domain import sms
 from bridge.domain.costs import Amount, plain
 from bridge.domain.escalation import CHAT, ROTA
 from bridge.domain.house import House, Person, Role
 from bridge.domain.incident import Incident, IncidentState
-from bridge.domain.notification import Event, Held, Notification, Priority, Purpose, State
+from bridge.domain.notification import Event, Held, Notification, Purpose, State
 from bridge.domain.phone import why_not_textable
 from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, first_price, next_attempt, next_look, next_poll, next_price
 from bridge.domain.storm import next_page
-from bridge.domain.throttle import Limits, Spent, opens_at
 from bridge.metrics import Metrics
 from bridge.ports import (
     Card,
@@ -48,13 +49,12 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 OPERATOR_WAIT = timedelta(minutes=1)
 """How often a send is tried again while an operator has something to mend."""
-_TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _FIRST_POLL = timedelta(seconds=1)
 _LATER_ATTEMPTS = 100  # hours of trying, at five minutes each
 _CLAIM_ROUNDS = 20  # in one transaction: rows that limits postpone must not hold up those behind them
 _MOST_TOLD = 200  # pages that waited, looked through for those that one SMS may tell of
-_NEARLY = 0.8  # of a limit: time to tell somebody
 _COST_IS_NEWS = timedelta(days=1)
+_ASKS_AGAIN = timedelta(hours=1)
 _GIVEN_UP_ON = 3  # status answers in a row that leave an id out before the card says so
 
 
@@ -95,7 +95,7 @@ class Outbox:
 
     def _claim(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> list[Notification]:
         installation = tx.meta("installation") or ""
-        budget = _Budget(tx, house.limits, now)
+        budget = self._budget(tx, house, now)
         stay = escalator.keep_hours(tx, house, rows, now)
         rows = [row for row in rows if row.id not in stay]
         company = _Company(tx, house, rows, now)
@@ -125,27 +125,31 @@ class Outbox:
                     told |= duty.told_already(tx, [one for one, _ in others])
                     others = _each_once(ready, others, told)
                 ready = _digest(ready, row, [one for one, _ in others], company.incidents, house, now)
-            if ready.state is State.PLANNED and ready.is_news and not budget.has_room_for_news(ready):
+            if ready.state is State.PLANNED and ready.is_news and (full := budget.no_room_for_news(ready, incident)):
                 self._metrics.suppressed.labels("limit").inc()
-                reason = "the limit of this phone is kept for pages"
-                ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=reason)
-            elif ready.state is State.PLANNED and (closed := budget.opens_at(ready)):
+                ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=full)
+            elif ready.state is State.PLANNED and (closed := budget.closed(ready, incident)):
                 self._metrics.suppressed.labels("limit").inc()
-                opens, held = closed
-                ready = replace(row, due_at=opens, held=held, reason="a limit is reached (limits in the config)")
+                ready = _held(row, closed, house.zone_of(row.chat), now)
+            elif ready.state is State.PLANNED and (closed := budget.gathers(ready, incident)):
+                self._metrics.suppressed.labels("soft_limit").inc()
+                ready = _held(row, closed, house.zone_of(row.chat), now)
             elif ready.state is State.PLANNED:
                 ready = _leaving(ready, installation, now)
-                budget.reserve(ready)
+                budget.reserve(ready, incident)
                 paged.leaves(ready, incident)
                 claimed.append(ready)
                 told |= {_telling(one): one.id for one in (ready, *(one for one, _ in others))}
                 pairs += [(_taken_along(one, ready), was) for one, was in others]
                 company.gone.update(was.id for _, was in others)
             pairs.append((ready, row))
-        for subject, text in budget.nearly_spent():
-            watch.begin(tx, house, "limit", text, now, subject=subject)
+        for nearly in budget.nearly_spent():
+            watch.begin(tx, house, "limit", nearly.text, now, subject=nearly.subject, over_at=nearly.over_at)
         mine = self._saved(tx, house, pairs, now)
         return [row for row in claimed if row.id in mine]
+
+    def _budget(self, tx: Transaction, house: House, now: datetime) -> Budget:
+        return Budget(tx, house, now)
 
     def _saved(
         self, tx: Transaction, house: House, pairs: Sequence[tuple[Notification, Notification]], now: datetime
@@ -582,7 +586,7 @@ def wording(incident: Incident, row: Notification, house: House, now: datetime) 
 
 def _lateness(row: Notification, incident: Incident, now: datetime) -> timedelta | None:
     """How late a page is that should have been the first; later rungs have no hour of their own to be late for."""
-    delayed = row.failures or row.held in (Held.PHONE, Held.HOUSE)
+    delayed = row.failures or row.held not in (None, Held.GATHER)
     is_first = (row.round, row.step) <= (incident.first_round, 1)
     return texts.late_by(row.created_at, now) if is_first and delayed else None
 
@@ -718,8 +722,8 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
     if row.resends_itself or not row.asked_by:
         return False
     role: Role | None
-    if row.asked_by.startswith(_TOKEN):  # a token called like a person who left speaks for itself alone
-        role = house.scripts.get(row.asked_by.removeprefix(_TOKEN))
+    if row.asked_by.startswith(TOKEN):  # a token called like a person who left speaks for itself alone
+        role = house.scripts.get(row.asked_by.removeprefix(TOKEN))
     else:
         role = house.people[row.asked_by].role if row.asked_by in house.people else None
     return role is None or role < (Role.RESPONDER if recipient else Role.OPERATOR)
@@ -818,78 +822,14 @@ class _Paged:
             self._times[row.number.e164, incident.route].append(self._now)
 
 
-class _Budget:
-    """What the limits still allow in one claim.
+def _held(row: Notification, closed: Closed, zone: ZoneInfo, now: datetime) -> Notification:
+    """The row until there may be room for it.
 
-    The sends of a window are added up by the database; one by one they are only read once a limit is reached.
+    A month is long, and what was reserved may be released, or the limit raised: it asks again within the hour.
     """
-
-    def __init__(self, tx: Transaction, limits: Limits, now: datetime) -> None:
-        self._tx = tx
-        self._limits = limits
-        self._now = now
-        self._claimed: list[Spent] = []
-        self._windows = {
-            Priority.CRITICAL: limits.total,
-            Priority.NORMAL: limits.normal_total,
-            Priority.TYPED: limits.typed_total,
-        }
-        self._people: dict[str, str] = {}  # who was sent something, by number
-        lengths = {window.length for window in (*limits.per_person, *limits.total)}
-        self._reserved = {length: Counter(tx.reserved(now - length)) for length in lengths}
-        self._news: Counter[str] = Counter()  # what this claim lets out
-
-    def opens_at(self, row: Notification) -> tuple[datetime, Held] | None:
-        """When the limits let this one out, and whose limit it is; None: now."""
-        assert row.number is not None and row.segments is not None
-        number, per_person = row.number.e164, self._limits.per_person
-        total = self._windows[row.priority]
-        used = [(window, self._reserved[window.length][number]) for window in per_person]
-        used += [(window, self._reserved[window.length].total()) for window in total]
-        if all(segments + min(row.segments, window.segments) <= window.segments for window, segments in used):
-            return None
-        spent = self._tx.spent(self._now - self._limits.longest) + self._claimed
-        theirs = [s for s in spent if s.number == number]
-        phone = opens_at(theirs, per_person, row.segments, self._now)
-        house = opens_at(spent, total, row.segments, self._now)
-        opens = max((wait for wait in (phone, house) if wait), default=None)
-        return (opens, Held.PHONE if phone else Held.HOUSE) if opens else None
-
-    def has_room_for_news(self, row: Notification) -> bool:
-        """Whether this one leaves now and leaves half of each window of its phone to pages."""
-        assert row.number is not None and row.segments is not None
-        number = row.number.e164
-        for window in self._limits.per_person:
-            news = self._tx.reserved_by_news(self._now - window.length).get(number, 0) + self._news[number]
-            if news + row.segments > window.segments // 2:
-                return False
-        return self.opens_at(row) is None
-
-    def reserve(self, row: Notification) -> None:
-        """This one goes out now."""
-        assert row.number is not None and row.segments is not None
-        if row.is_news:
-            self._news[row.number.e164] += row.segments
-        self._claimed.append(Spent(row.number.e164, self._now, row.segments))
-        if row.person:
-            self._people[row.number.e164] = row.person
-        for reserved in self._reserved.values():
-            reserved[row.number.e164] += row.segments
-
-    def nearly_spent(self) -> Iterator[tuple[str, str]]:
-        """Limits of which little is left after this claim: a name for each, and a sentence."""
-        if not self._claimed:
-            return
-        for window in self._limits.total:
-            if (used := self._reserved[window.length].total()) >= _NEARLY * window.segments:
-                span = texts.length(window.length)
-                yield f"total {span}", f"{used} of {window.segments} SMS segments in {span} are used (limits.total)"
-        for number, name in self._people.items():
-            for window in self._limits.per_person:
-                if (used := self._reserved[window.length][number]) >= _NEARLY * window.segments:
-                    span = texts.length(window.length)
-                    said = f"{name} has had {used} of {window.segments} SMS segments in {span} (limits.per_person)"
-                    yield f"{name} {span}", said
+    what = "leaves" if closed.held is Held.SOFT else "opens"
+    reason = f"{closed.why}; {what} at {texts.hour(closed.opens_at, now, zone)}"
+    return replace(row, due_at=min(closed.opens_at, now + _ASKS_AGAIN), held=closed.held, reason=reason)
 
 
 def _leaving(row: Notification, installation: str, now: datetime) -> Notification:

@@ -16,7 +16,7 @@ from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import Booked
 from bridge.domain.silence import Silence
-from bridge.domain.throttle import Spent
+from bridge.domain.throttle import Scope, Spent
 
 T = TypeVar("T")
 
@@ -721,12 +721,28 @@ class Transaction(Protocol):
         """Segments reserved since then: rows claimed and not released."""
         ...
 
-    def reserved(self, after: datetime) -> dict[str, int]:
-        """What was `spent` after then, added up by number."""
+    def reserved(self, scope: Scope, subject: str, since: datetime) -> int:
+        """Segments that were reserved from then on: of the house, a route, who asked, or a number.
+
+        Also when the number of a row is forgotten since, but for that of the number itself. An SMS that tells of
+        several incidents counts once, for the route of the row that left.
+        """
         ...
 
-    def reserved_by_news(self, after: datetime) -> dict[str, int]:
-        """Of that, what told people that an incident is taken, or over."""
+    def reached(self, scope: Scope, subject: str, since: datetime, segments: int) -> datetime:
+        """When they had become so many, counted from then on; there have to be as many."""
+        ...
+
+    def reserved_by_news(self, number: str, since: datetime) -> int:
+        """Of those of a number, what told people that an incident is taken, or over."""
+        ...
+
+    def last_normal_page(self, number: str, since: datetime) -> datetime | None:
+        """When this number was paged last from then on, by a route that is not critical; None: not at all."""
+        ...
+
+    def release_held(self, now: datetime) -> int:
+        """Make due what waits for a limit to open; how many rows that are."""
         ...
 
     def was_sent_to(self, number: str, chat: str | None) -> bool:

@@ -58,7 +58,7 @@ class Timekeeper:
 
     def _moved(self, tx: Transaction, old: datetime, jump: timedelta) -> None:
         house, now = self._house.value, old + jump
-        tx.move_waits(jump, claimed_after=old - house.limits.longest)
+        tx.move_waits(jump, claimed_after=old - house.counts_back)
         escalator.date_anew(tx, house, now, by=jump)
         tx.set_meta(LAST_ALIVE, now.isoformat())
         if abs(jump) >= _WORTH_TELLING:

@@ -14,11 +14,20 @@ from bridge.ports import Card, CardKind, Place, Timer, Transaction
 
 
 def begin(
-    tx: Transaction, house: House, kind: str, text: str, now: datetime, *, subject: str = "", by_sms: bool = False
+    tx: Transaction,
+    house: House,
+    kind: str,
+    text: str,
+    now: datetime,
+    *,
+    subject: str = "",
+    by_sms: bool = False,
+    over_at: datetime | None = None,
 ) -> None:
     """Tell the watch chat of a trouble: it rings when new and is edited while it lasts.
 
-    `by_sms` also texts `watch.notify`, once per outbreak: for when the chat itself may be the trouble.
+    `by_sms` also texts `watch.notify`, once per outbreak: for when the chat itself may be the trouble. `over_at`: when
+    it ends by itself, if it does not come again; what only passes ends after an hour without it.
     """
     trouble = tx.open_trouble(kind, subject)
     if trouble is None:
@@ -32,8 +41,8 @@ def begin(
         _text_people(tx, house, f"sms-bridge: {text}", now)
         trouble = replace(trouble, texted_at=now)
     tx.save_trouble(trouble)
-    if kind in _PASSING:
-        tx.set_timer(Timer(TROUBLE_OVER, f"{kind}:{subject}", now + _PASSED_AFTER))
+    if over_at or kind in _PASSING:
+        tx.set_timer(Timer(TROUBLE_OVER, f"{kind}:{subject}", over_at or now + _PASSED_AFTER))
     tx.wake("reporter")
 
 
@@ -140,7 +149,6 @@ _PASSING = {
     "sender_id",
     "card",
     "update",
-    "limit",
 }
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
 _WORTH_TELLING = timedelta(minutes=15)  # an SMS that waited longer tells of a trouble that may be long over

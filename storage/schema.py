@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from storage.tables import metadata
+from storage.tables import TRIGGERS, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -46,11 +46,14 @@ def upgrade(connection: Connection, name: str) -> None:
 
 
 def lacking(connection: Connection) -> str:
-    """A column of ours that the database does not have, in words; empty when it has all: damage hits names too."""
+    """A column or trigger of ours that the database lacks, in words; empty when it has all: damage hits names too."""
     for table in metadata.tables.values():
         there = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table.name})")}
         if missing := [column.name for column in table.c if column.name not in there]:
             return f"its table {table.name} has no column {missing[0]}"
+    triggers = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
+    if absent := [name for name in TRIGGERS if name not in triggers]:
+        return f"it has no trigger {absent[0]}"
     return ""
 
 

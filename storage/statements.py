@@ -34,6 +34,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from bridge.domain.incident import MOST_ROUNDS, STORM, IncidentState
 from bridge.domain.notification import Held, Priority, Purpose, State
 from bridge.domain.silence import SilenceState
+from bridge.domain.throttle import Scope
 from bridge.ports import CardKind, ReceiptState
 from storage.tables import (
     Instant,
@@ -55,6 +56,7 @@ from storage.tables import (
     sequence,
     silence,
     silence_goes_on,
+    spending,
     submitted,
     telegram_update,
     timeline,
@@ -390,15 +392,60 @@ _reserved = and_(
     notification.c.number.is_not(None),
     notification.c.segments.is_not(None),
 )
+_counts = and_(
+    notification.c.segments.is_not(None), notification.c.claimed_at >= bindparam("since", type_=Instant())
+)  # with or without a number: that is forgotten sooner than a month may be over
 spent: Select[Any] = select(notification.c.number, notification.c.claimed_at, notification.c.segments).where(
     notification.c.claimed_at >= bindparam("since"), _reserved
 )
-reserved: Select[Any] = (
-    select(notification.c.number, func.sum(notification.c.segments))
-    .where(notification.c.claimed_at > bindparam("after"), _reserved)
-    .group_by(notification.c.number)
+_before_then = notification.c.claimed_at < bindparam("until", type_=Instant())
+_sums, _moments = func.sum(notification.c.segments), (notification.c.claimed_at, notification.c.segments)
+_subject: BindParameter[str] = bindparam("of_subject")
+_of_route = select(*_moments).join(incident, incident.c.id == notification.c.incident_id)
+# One by one, the first one first: between two moments, in each scope. Of a phone they are read by its number.
+reserved_in: dict[Scope, Select[Any]] = {
+    Scope.HOUSE: select(*_moments).where(_counts, _before_then),
+    Scope.ROUTE: _of_route.where(_counts, _before_then, incident.c.route == _subject),
+    Scope.ASKER: select(*_moments).where(
+        _counts,
+        _before_then,
+        notification.c.incident_id.is_(None),
+        notification.c.priority == literal(Priority.TYPED.value),
+        notification.c.asked_by == _subject,
+    ),
+    Scope.PHONE: select(*_moments).where(_counts, _before_then, notification.c.number == _subject),
+}
+reserved_in = {scope: found.order_by(notification.c.claimed_at) for scope, found in reserved_in.items()}
+# The same, added up.
+reserved: dict[Scope, Select[Any]] = {
+    scope: found.with_only_columns(_sums).order_by(None) for scope, found in reserved_in.items()
+}
+_slots = and_(
+    spending.c.scope == bindparam("of_scope", type_=spending.c.scope.type),
+    spending.c.subject == _subject,
+    spending.c.slot >= bindparam("first"),
 )
-reserved_by_news: Select[Any] = reserved.where(notification.c.purpose != said(Purpose.PAGE))
+spent_in_slots: Select[Any] = select(func.sum(spending.c.segments)).where(_slots)
+slots: Select[Any] = select(spending.c.slot, spending.c.segments).where(_slots).order_by(spending.c.slot)
+_to_phone = notification.c.number == bindparam("number")
+reserved_by_news: Select[Any] = select(_sums).where(_counts, _to_phone, notification.c.purpose != said(Purpose.PAGE))
+last_normal_page: Select[Any] = select(func.max(notification.c.claimed_at, type_=Instant())).where(
+    _counts,
+    _to_phone,
+    notification.c.incident_id.is_not(None),
+    notification.c.purpose == said(Purpose.PAGE),
+    notification.c.priority == literal(Priority.NORMAL.value),
+)
+# What a limit holds, made due: the claim holds it once more, or lets it out.
+release_held: Update = (
+    update(notification)
+    .where(
+        planned,
+        notification.c.due_at > _now,
+        notification.c.held.in_([Held.PHONE, Held.HOUSE, Held.ROUTE, Held.ASKER]),
+    )
+    .values(due_at=_now)
+)
 # Whether this number is new to this chat; pages do not count, nobody typed their number.
 was_sent_to: Select[Any] = (
     select(notification.c.id)

@@ -33,6 +33,7 @@ from bridge.domain.incident import IncidentState
 from bridge.domain.notification import Held, Priority, Purpose, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.silence import SilenceState
+from bridge.domain.throttle import Scope
 from bridge.ports import CardKind, ReceiptState
 
 W = TypeVar("W", bound=StrEnum)
@@ -377,7 +378,15 @@ Index(
     sqlite_where=_claimed,
     postgresql_where=_claimed,
 )
-Index("notification_number", notification.c.number, sqlite_where=_numbered, postgresql_where=_numbered)
+# All that the limits of one phone ask.
+Index(
+    "notification_number",
+    notification.c.number,
+    notification.c.claimed_at,
+    notification.c.segments,
+    sqlite_where=_numbered,
+    postgresql_where=_numbered,
+)
 Index("notification_cause", notification.c.cause, unique=True)
 unpriced = notification.c.next_price_at.is_not(None)
 Index("notification_prices", notification.c.next_price_at, sqlite_where=unpriced, postgresql_where=unpriced)
@@ -387,6 +396,23 @@ _carried = notification.c.carried_by.is_not(None)
 Index("notification_carried", notification.c.carried_by, sqlite_where=_carried, postgresql_where=_carried)
 # A message id that we know is never adopted twice.
 Index("notification_message", notification.c.message_id, unique=True, sqlite_where=_named, postgresql_where=_named)
+
+# What was reserved, added up by quarters of an hour: a month of a hundred thousand SMS is a sum of a few rows.
+# The database keeps it by its triggers, so that no way of changing a notification can be left out. Of another scope
+# than a phone's, whose sums would keep a number for ever.
+spending = Table(
+    "spending",
+    metadata,
+    Column("scope", Word(Scope), nullable=False),
+    Column("subject", Text, nullable=False),  # a route, or who asked; empty for the house
+    Column("slot", BigInteger, nullable=False),
+    Column("segments", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope", "subject", "slot"),
+    sqlite_with_rowid=False,
+)
+SLOT = timedelta(minutes=15)
+"""Its slots are numbered since 1970 UTC, and every zone begins its months with one."""
+TRIGGERS = ("spending_of_new", "spending_of_changed")
 
 question = Table(
     "question",

@@ -4,9 +4,9 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import chain, groupby
+from itertools import accumulate, chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from bridge.domain.costs import Amount, Spending
 from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.silence import Silence
-from bridge.domain.throttle import Spent
+from bridge.domain.throttle import Scope, Spent
 from bridge.ports import (
     Card,
     CardKind,
@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 _SAME_DEAD_LETTER = timedelta(hours=1)
 _STORED = ReceiptState.STORED.value
+_SLOT = tables.SLOT // timedelta(microseconds=1)
 _AT_ONCE = 32  # receipts in one statement; SQLite keeps each length prepared
 
 
@@ -318,11 +319,51 @@ class SqlTransaction:
     def spent(self, since: datetime) -> list[Spent]:
         return [Spent(number.e164, at, segments) for number, at, segments in self._db.rows(sql.spent, since=since)]
 
-    def reserved(self, after: datetime) -> dict[str, int]:
-        return {number.e164: segments for number, segments in self._db.rows(sql.reserved, after=after)}
+    def reserved(self, scope: Scope, subject: str, since: datetime) -> int:
+        if scope is Scope.PHONE:
+            return self._reserved_between(scope, subject, since, _EVER)
+        slot, begins = _next_slot(since)
+        summed = self._sum(sql.spent_in_slots, of_scope=scope, of_subject=subject, first=slot)
+        return summed + self._reserved_between(scope, subject, since, begins)
 
-    def reserved_by_news(self, after: datetime) -> dict[str, int]:
-        return {number.e164: segments for number, segments in self._db.rows(sql.reserved_by_news, after=after)}
+    def _reserved_between(self, scope: Scope, subject: str, since: datetime, until: datetime) -> int:
+        if since == until:
+            return 0
+        return self._sum(sql.reserved[scope], **_of(scope, subject), since=since, until=until)
+
+    def reached(self, scope: Scope, subject: str, since: datetime, segments: int) -> datetime:
+        if scope is Scope.PHONE:
+            return self._reached_between(scope, subject, since, _EVER, segments)
+        slot, begins = _next_slot(since)
+        missing = segments - self._reserved_between(scope, subject, since, begins)
+        if missing <= 0:
+            return self._reached_between(scope, subject, since, begins, segments)
+        for number, summed in self._db.rows(sql.slots, of_scope=scope, of_subject=subject, first=slot):
+            if missing <= summed:
+                begins, ends = _slot_begins(number), _slot_begins(number + 1)
+                return self._reached_between(scope, subject, begins, ends, missing)
+            missing -= summed
+        raise ValueError(f"{segments} segments were not reserved since {since}")
+
+    def _reached_between(self, scope: Scope, subject: str, since: datetime, until: datetime, segments: int) -> datetime:
+        found = self._db.rows(sql.reserved_in[scope], **_of(scope, subject), since=since, until=until)
+        sums = accumulate(added for _, added in found)
+        reached: datetime = next(at for (at, _), summed in zip(found, sums, strict=True) if summed >= segments)
+        return reached
+
+    def reserved_by_news(self, number: str, since: datetime) -> int:
+        return self._sum(sql.reserved_by_news, number=number, since=since)
+
+    def last_normal_page(self, number: str, since: datetime) -> datetime | None:
+        ((last,),) = self._db.rows(sql.last_normal_page, number=number, since=since)
+        return last  # type: ignore[no-any-return]
+
+    def _sum(self, statement: Statement, **values: Any) -> int:
+        ((added,),) = self._db.rows(statement, **values)
+        return added or 0
+
+    def release_held(self, now: datetime) -> int:
+        return self._db.run(sql.release_held, now=now).rowcount
 
     def was_sent_to(self, number: str, chat: str | None) -> bool:
         return self._db.row(sql.was_sent_to, number=number, chat=chat) is not None
@@ -495,6 +536,24 @@ class SqlTransaction:
     def _first(self, make: Callable[..., T], statement: Statement, **values: Any) -> T | None:
         row = self._db.row(statement, **values)
         return make(*row) if row else None
+
+
+_EVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _of(scope: Scope, subject: str) -> dict[str, str]:
+    """What a statement about this scope is given; the house has no name."""
+    return {} if scope is Scope.HOUSE else {"of_subject": subject}
+
+
+def _next_slot(since: datetime) -> tuple[int, datetime]:
+    """The first slot of `spending` that lies whole at or after this moment, and when it begins."""
+    slot = -(-microseconds(since) // _SLOT)
+    return slot, _slot_begins(slot)
+
+
+def _slot_begins(slot: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + slot * tables.SLOT
 
 
 class _Shape:

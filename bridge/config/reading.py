@@ -36,7 +36,7 @@ from bridge.domain.rota import FOREVER, FromCalendar, Rota, Unit, roster
 from bridge.domain.routing import Route
 from bridge.domain.secret import Secret
 from bridge.domain.storm import StormRules
-from bridge.domain.throttle import Limits, Window
+from bridge.domain.throttle import AnyWindow, Limits, Month, Window
 from bridge.texts import moment
 
 _LARGEST_FILE = 1024 * 1024
@@ -134,7 +134,9 @@ def _config(file: Section) -> Config:
     known = _Known(chats, people, {name for name, entry in entries.items() if "phone" not in entry}, rota_entries)
     rotas, calendars = _rotas(rota_entries, known, zone)
     policies = {name: _policy(name, section, known) for name, section in policy_entries.items()}
-    routes = _routes(file, policies, known, _intervals(file, zone))
+    storage = _storage(file.section("storage"))
+    limits = _limits(file.section("limits"), zone, storage.keep)
+    routes = _routes(file, policies, known, _intervals(file, zone), (limits, zone))
     sources = {name: _source(name, section, {r.name for r in routes}) for name, section in file.named("sources")}
     watch, heartbeat_url = _watch(file.section("watch"), known)
     _look_for_gaps(file, routes, watch)
@@ -150,7 +152,7 @@ def _config(file: Section) -> Config:
         routes=routes,
         sources={name: known_rules for name, (_, known_rules) in sources.items()},
         sms=rules,
-        limits=_limits(file.section("limits")),
+        limits=limits,
         watch=watch,
         public_url=server.public_url,
         storm=_storm(file),
@@ -159,7 +161,7 @@ def _config(file: Section) -> Config:
     return Config(
         house=house,
         server=server,
-        storage=_storage(file.section("storage")),
+        storage=storage,
         mobizon=mobizon,
         telegram=_telegram(file.section("telegram"), server) if "telegram" in file else None,
         sources={name: settings for name, (settings, _) in sources.items()},
@@ -507,8 +509,13 @@ def _step(section: Section, known: _Known) -> Step:
 
 
 def _routes(
-    file: Section, policies: Mapping[str, Policy], known: _Known, intervals: Mapping[str, TimeInterval]
+    file: Section,
+    policies: Mapping[str, Policy],
+    known: _Known,
+    intervals: Mapping[str, TimeInterval],
+    house: tuple[Limits, ZoneInfo],
 ) -> tuple[Route, ...]:
+    limits, zone = house
     routes: list[Route] = []
     sections = file.sections("routes")
     for section in sections:
@@ -530,11 +537,15 @@ def _routes(
                 hours=_route_hours(section, policies, intervals),
                 alphabet=section.get("alphabet", choice(*ALPHABETS)),
                 max_segments=section.get("max_segments", number(1, 10)),
+                limits=_windows(section, "limits", zone),
             )
         )
     _look_for_dead_ends(sections, routes)
     for section, route in zip(sections, routes, strict=True):
         _look_at_its_policies(section, route, policies)
+        _look_at_its_limits(section, route, limits)
+        if route.limits and route.policy is None and not route.hours.policies:
+            section.warn("no policy, so no SMS is sent that they could hold; remove them, or add policy", "limits")
     return tuple(routes)
 
 
@@ -721,21 +732,43 @@ def _sms(section: Section, sender_id: str | None) -> SmsRules:
 _NO_PRICE = "no price in it; write it like {KZ: 20.50 KZT}"
 
 
-def _limits(section: Section) -> Limits:
+def _windows(section: Section, key: str, zone: ZoneInfo, default: tuple[AnyWindow, ...] = ()) -> tuple[AnyWindow, ...]:
+    """Windows by their lengths, the shortest first; `month` is a calendar month of the zone."""
+    pairs = section.pairs(key, scalars.window, number(1), if_empty="no window in it; write it like {1h: 11}")
+    if pairs is None:
+        return default
+    windows = (Window(length, segments) if length else Month(segments, zone) for length, segments in pairs)
+    return tuple(sorted(windows, key=lambda window: window.length))
+
+
+def _key_of(window: AnyWindow) -> str:
+    return brief(window.length) if isinstance(window, Window) else "month"
+
+
+def _look_at_its_limits(section: Section, route: Route, limits: Limits) -> None:
+    """Warn of windows that never hold: the house sends no more than that anyway."""
+    for window in route.limits:
+        for whole in limits.total:
+            if window.segments > whole.segments and window.length <= whole.length:
+                house = f"the house may send {whole.segments} ({_key_of(whole)} of limits.total)"
+                section.warn(f"{_key_of(window)}: {window.segments} never holds, for {house}; write less", "limits")
+                break
+
+
+def _limits(section: Section, zone: ZoneInfo, keep: timedelta) -> Limits:
     usual = Limits()
-
-    def windows(key: str, default: tuple[Window, ...]) -> tuple[Window, ...]:
-        pairs = section.pairs(key, duration(), number(1), if_empty="no window in it; write it like {1h: 11}")
-        if pairs is None:
-            return default
-        return tuple(Window(length, segments) for length, segments in sorted(pairs))
-
-    return Limits(
-        per_person=windows("per_person", usual.per_person),
-        total=windows("total", usual.total),
+    limits = Limits(
+        per_person=_windows(section, "per_person", zone, usual.per_person),
+        total=_windows(section, "total", zone, usual.total),
         typed_share=section.get("typed_share", scalars.share, usual.typed_share),
         critical_share=section.get("critical_share", scalars.share, usual.critical_share),
+        per_asker=_windows(section, "per_asker", zone, usual.per_asker),
+        soft=section.get("soft", scalars.some_share, usual.soft),
     )
+    if forgotten := [window for window in limits.per_person if window.length > keep and "per_person" in section]:
+        what = f"numbers are forgotten after storage.keep ({brief(keep)}), so {_key_of(forgotten[0])} cannot be counted"
+        section.problem(f"{what}; write less, or keep them for longer", "per_person")
+    return limits
 
 
 def _storm(file: Section) -> StormRules | None:

@@ -114,6 +114,13 @@ def share(written: str) -> float:
     return int(written[:-1]) / 100
 
 
+def some_share(written: str) -> float:
+    """A share that is more than nothing."""
+    if not re.fullmatch(r"[0-9]{1,3}%", written) or not 1 <= int(written[:-1]) <= 100:
+        raise Wrong("not a share; write 1% to 100%")
+    return int(written[:-1]) / 100
+
+
 def duration(
     low: timedelta = timedelta(seconds=1), high: timedelta = timedelta(days=3650)
 ) -> Callable[[str], timedelta]:
@@ -127,6 +134,15 @@ def duration(
         return value
 
     return read
+
+
+def window(written: str) -> timedelta:
+    """The length of a limit's window; none for `month`, which is as long as the calendar says."""
+    if written == "month":
+        return timedelta(0)
+    if not re.fullmatch("[0-9]+[smhdw]", written):
+        raise Wrong("no window; write a duration like 5m, 1h or 1d, or month")
+    return duration()(written)
 
 
 def duration_or_off(written: str) -> timedelta | None:

@@ -73,7 +73,7 @@ def _windows(why: str) -> Schema:
     return {
         "description": why,
         "type": "object",
-        "propertyNames": {"pattern": _DURATION},
+        "propertyNames": {"pattern": f"{_DURATION}|^month$"},
         "additionalProperties": amount,
     }
 
@@ -268,6 +268,7 @@ _ROUTE = _keys(
             "type": "object",
             "additionalProperties": {"type": "string"},
         },
+        "limits": _windows("For the SMS about its incidents together, per window; no bound but the house's without."),
     },
     ("name",),
 )
@@ -298,8 +299,14 @@ _LIMITS = _keys(
     {
         "per_person": _windows("For one number, per window."),
         "total": _windows("For the house, per window."),
+        "per_asker": _windows("For one who sends by /sms, or one API token, per window; no bound without it."),
         "critical_share": _text(
             "The part of total that is kept for critical routes.", default="10%", pattern="^[0-9]+%$"
+        ),
+        "soft": _text(
+            "From this part of total or of a route's limits on, normal pages leave together only; 100% is never.",
+            default="80%",
+            pattern="^[0-9]+%$",
         ),
         "typed_share": _text("The part of total that /sms and the API may use.", default="70%", pattern="^[0-9]+%$"),
     },

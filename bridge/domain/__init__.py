@@ -31,6 +31,7 @@ ring          a new chat message, which makes a phone buzz; an edit does not
 trouble       something wrong with the bridge itself, told in the watch chat
 timeline      what happened to an incident or SMS, by whom, when
 tick          one pass of intake, sender, tracker, reporter or bot
-throttle      a cap on segments per person and for the house in a window
+throttle      a cap on segments in a window: of a phone, a route, who asks, and the house
+soft limit    the share of a cap from which on normal pages to one person leave together
 house         who and what the config names: people, chats, routes, policies and rules
 """

@@ -12,7 +12,7 @@ from bridge.domain.phone import PhoneNumber
 from bridge.domain.rota import FromCalendar, Rota
 from bridge.domain.routing import Route
 from bridge.domain.storm import StormRules
-from bridge.domain.throttle import Limits
+from bridge.domain.throttle import Limits, longest
 
 
 class Role(IntEnum):
@@ -177,6 +177,13 @@ class House:
             may_spell=wanted == "auto",
             max_segments=(there.max_segments if there else None) or self.sms.max_segments,
         )
+
+    @property
+    def counts_back(self) -> timedelta:
+        """How far back its limits count what was sent, as far as they slide with the clock."""
+        limits = self.limits
+        own = (window for route in self.routes for window in route.limits)
+        return longest((*limits.per_person, *limits.total, *limits.per_asker, *own))
 
     def pages_at(self, route: str, due: datetime) -> datetime:
         """When what is due then may leave: the hours of its route decide over every page, ring and question."""

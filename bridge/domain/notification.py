@@ -119,11 +119,14 @@ class Purpose(StrEnum):
 
 
 class Held(StrEnum):
-    """What a page had to wait for. What waited for the same person leaves as one SMS."""
+    """What an SMS had to wait for. Pages that waited for the same person leave as one."""
 
     PHONE = "phone"  # the limit of one phone: its climb goes on without it
     HOUSE = "house"  # the limit of the house: nobody else can be called either
     GATHER = "gather"  # more of the same route
+    ROUTE = "route"  # the limit of its route: nobody else can be called about it either
+    ASKER = "asker"  # the limit of whoever typed it
+    SOFT = "soft"  # others to leave with, for most of a limit is used
 
 
 @dataclass(frozen=True, slots=True)

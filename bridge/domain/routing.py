@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bridge.domain.hours import RouteHours
+from bridge.domain.throttle import AnyWindow
 
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"\s,]*))\s*', re.DOTALL)
 _ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
@@ -57,7 +58,8 @@ class Route:
 
     Without a policy it posts to the chat only. `critical` goes out before everything else and may use
     the whole budget. `ttl` bounds how late after the receipt a page may still leave. `silent` cards do
-    not buzz. `alphabet` and `max_segments` of its texts are those of the house where it has none.
+    not buzz. `alphabet` and `max_segments` of its texts are those of the house where it has none. `limits` are for the
+    SMS about all its incidents together, within those of the house.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Route:
     hours: RouteHours = RouteHours()
     alphabet: str | None = None
     max_segments: int | None = None
+    limits: tuple[AnyWindow, ...] = ()
 
     @property
     def catches_all(self) -> bool:

@@ -1,6 +1,9 @@
 """Small rules, as tables: states, matchers, routes, waits, windows."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from bridge.domain.notification import TRANSITIONS, Event, InvalidTransition, Notification, State, after
 from bridge.domain.retry import first_price, next_attempt, next_poll, next_price
 from bridge.domain.routing import BadMatcher, Route, matching, parse_matcher
-from bridge.domain.throttle import Limits, Spent, Window, opens_at
+from bridge.domain.throttle import AnyWindow, Limits, Month, Window, opens_at
 
 NOW = datetime(2026, 11, 20, 3, 10, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -110,32 +113,82 @@ def test_a_price_is_first_asked_for_when_others_may_have_ended_too_and_given_up_
     assert next_price(NOW - 72 * HOUR, NOW) is None
 
 
+class Had:
+    """What was reserved, one by one, the oldest first."""
+
+    def __init__(self, reserved: Iterable[tuple[datetime, int]]) -> None:
+        self._reserved = sorted(reserved)
+
+    def reserved(self, since: datetime) -> int:
+        return sum(segments for at, segments in self._reserved if at >= since)
+
+    def reached(self, since: datetime, segments: int) -> datetime:
+        found = [(at, added) for at, added in self._reserved if at >= since]
+        sums = accumulate(added for _, added in found)
+        return next(at for (at, _), summed in zip(found, sums, strict=True) if summed >= segments)
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "since", "frees"),
+    [
+        ("UTC", "2026-02-28T23:59:59Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+        ("UTC", "2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ("Asia/Almaty", "2026-11-30T18:59:59Z", "2026-10-31T19:00:00Z", "2026-11-30T19:00:00Z"),
+        ("Asia/Almaty", "2026-11-30T19:00:00Z", "2026-11-30T19:00:00Z", "2026-12-31T19:00:00Z"),
+        # An hour less, an hour more, within the month.
+        ("Europe/Berlin", "2026-03-29T12:00:00Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
+        ("Europe/Berlin", "2026-10-25T12:00:00Z", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z"),
+        ("Asia/Kathmandu", "2026-11-30T18:15:00Z", "2026-11-30T18:15:00Z", "2026-12-31T18:15:00Z"),
+        # The first of April 2005 had no midnight there: the clock went from 00:00 to 01:00.
+        ("Asia/Amman", "2005-03-31T22:00:00Z", "2005-03-31T22:00:00Z", "2005-04-30T21:00:00Z"),
+        # The first of November 2009 had two midnights there: from 00:01 back to 23:01 of October.
+        ("America/St_Johns", "2009-11-01T02:30:30Z", "2009-10-01T02:30:00Z", "2009-11-01T03:30:00Z"),
+        ("America/St_Johns", "2009-11-01T03:29:59Z", "2009-10-01T02:30:00Z", "2009-11-01T03:30:00Z"),
+        ("America/St_Johns", "2009-11-01T03:30:00Z", "2009-11-01T03:30:00Z", "2009-12-01T03:30:00Z"),
+    ],
+)
+def test_a_month_begins_and_ends_by_the_calendar_of_its_zone(zone: str, now: str, since: str, frees: str) -> None:
+    month, at = Month(1, ZoneInfo(zone)), datetime.fromisoformat(now)
+    assert month.since(at) == datetime.fromisoformat(since)
+    assert month.frees(at) == datetime.fromisoformat(frees)
+
+
+@given(st.timezones(), st.integers(631152000, 2114380800).map(lambda second: datetime.fromtimestamp(second, UTC)))
+def test_every_moment_is_in_one_month(zone: ZoneInfo, now: datetime) -> None:
+    month = Month(1, zone)
+    begins, ends = month.since(now), month.frees(now)
+    assert begins <= now < ends
+    assert timedelta(days=27) < ends - begins < timedelta(days=32)
+    assert month.since(begins) == begins
+    assert month.since(ends - timedelta(microseconds=1)) == begins
+    assert month.since(ends) == ends
+
+
 def test_a_window_opens_when_enough_of_it_is_old() -> None:
-    windows = [Window(5 * MINUTE, 5)]
-    spent = [Spent("+77010000001", NOW - MINUTE * minutes, 2) for minutes in (4, 2)]
-    assert opens_at(spent, windows, 1, NOW) is None
-    assert opens_at(spent, windows, 2, NOW) == NOW + MINUTE
-    assert opens_at(spent, windows, 9, NOW) == NOW + 3 * MINUTE  # larger than the window: once it is empty
+    window = Window(5 * MINUTE, 5)
+    had = Had((NOW - MINUTE * minutes, 2) for minutes in (4, 2))
+    assert opens_at(had, window, 1, NOW) is None
+    assert opens_at(had, window, 2, NOW) == NOW + MINUTE
+    assert opens_at(had, window, 9, NOW) == NOW + 3 * MINUTE  # larger than the window: once it is empty
 
 
 @given(
     st.lists(st.tuples(st.integers(0, 7200), st.integers(1, 6)), max_size=40),
     st.integers(1, 6),
-    st.lists(st.tuples(st.integers(60, 7200), st.integers(6, 20)), min_size=1, max_size=3),
+    st.one_of(
+        st.builds(Window, st.integers(60, 7200).map(lambda seconds: timedelta(seconds=seconds)), st.integers(6, 20)),
+        st.builds(Month, st.integers(6, 20), st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Asia/Almaty")])),
+    ),
 )
 def test_after_the_opening_it_fits_and_before_it_does_not(
-    history: list[tuple[int, int]], wanted: int, shape: list[tuple[int, int]]
+    history: list[tuple[int, int]], wanted: int, window: AnyWindow
 ) -> None:
-    spent = [Spent("+77010000001", NOW - timedelta(seconds=ago), segments) for ago, segments in history]
-    windows = [Window(timedelta(seconds=length), segments) for length, segments in shape]
+    had = Had((NOW - timedelta(seconds=ago), segments) for ago, segments in history)
 
     def fits(at: datetime) -> bool:
-        return all(
-            sum(s.segments for s in spent if s.at > at - w.length) + min(wanted, w.segments) <= w.segments
-            for w in windows
-        )
+        return had.reserved(window.since(at)) + min(wanted, window.segments) <= window.segments
 
-    opens = opens_at(spent, windows, wanted, NOW)
+    opens = opens_at(had, window, wanted, NOW)
     assert fits(opens or NOW)
     if opens is not None:
         assert not fits(opens - timedelta(microseconds=1))

@@ -22,7 +22,7 @@ from bridge.domain.rota import FromCalendar, Rota, Unit
 from bridge.domain.routing import Matcher
 from bridge.domain.secret import Secret
 from bridge.domain.storm import StormRules
-from bridge.domain.throttle import Window
+from bridge.domain.throttle import Month, Window
 from tests.fakes import START
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +121,45 @@ def test_a_good_file_becomes_a_house(folder: Folder) -> None:
     assert config.sources["alertmanager"].credentials.tokens == (Secret("s3cret"),)
     assert config.sources["shop"].credentials.basic == (("shop", Secret("s3cret")),)
     assert config.api_tokens["scripts"].role is Role.RESPONDER
+
+
+def test_a_window_may_be_a_calendar_month_of_the_house(folder: Folder) -> None:
+    limits = folder.load(GOOD.replace("{5m: 5}", "{month: 90, 1d: 9, 60d: 170}")).house.limits
+    month = Month(90, ZoneInfo("Asia/Almaty"))
+    assert limits.per_person == (Window(timedelta(days=1), 9), month, Window(timedelta(days=60), 170))
+
+
+def test_a_route_and_an_asker_may_have_limits_of_their_own(folder: Folder) -> None:
+    text = GOOD.replace("priority: critical", "priority: critical, limits: {1h: 5, month: 60}")
+    config = folder.load(text.replace("{5m: 5}", "{5m: 5}, per_asker: {1d: 9}"))
+    zone = ZoneInfo("Asia/Almaty")
+    assert config.house.routes[0].limits == (Window(timedelta(hours=1), 5), Month(60, zone))
+    assert config.house.limits.per_asker == (Window(timedelta(days=1), 9),)
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warning"),
+    [
+        (
+            "priority: critical",
+            "priority: critical, limits: {30m: 61}",
+            "20: routes[0].limits: 30m: 61 never holds, for the house may send 60 (1h of limits.total); write less",
+        ),
+        (
+            "priority: critical",
+            "priority: critical, limits: {1h: 5, 2h: 201}",
+            "20: routes[0].limits: 2h: 201 never holds, for the house may send 200 (1d of limits.total); write less",
+        ),
+        (
+            "silent: true",
+            "silent: true, limits: {1h: 1}",
+            "21: routes[1].limits: no policy, so no SMS is sent that they could hold; remove them, or add policy",
+        ),
+    ],
+)
+def test_limits_of_a_route_that_never_hold_are_warned_about(folder: Folder, old: str, new: str, warning: str) -> None:
+    assert folder.warnings(folder.load(_with(old, new))) == [f"config.yaml:{warning}"]
 
 
 def test_a_good_file_is_told_in_one_line(folder: Folder) -> None:
@@ -512,8 +551,23 @@ REFUSED = [
         "22: sms.allowed_regions: no country in it; write the ones you text, like [KZ]",
     ),
     ("{5m: 5}", "{5m: many}", "23: limits.per_person.5m: not a whole number; write digits only"),
-    ("{5m: 5}", "{soon: 5}", "23: limits.per_person.soon: not a duration; write 5m, 30s, 1h or 7d"),
+    ("{5m: 5}", "{soon: 5}", "23: limits.per_person.soon: no window; write a duration like 5m, 1h or 1d, or month"),
     ("{5m: 5}", "{}", "23: limits.per_person: no window in it; write it like {1h: 11}"),
+    ("{5m: 5}", "{month: 0}", "23: limits.per_person.month: too small; 1 or more"),
+    (
+        "{5m: 5}",
+        "{91d: 5}",
+        "23: limits.per_person: numbers are forgotten after storage.keep (90d), so 91d cannot be counted; write less, "
+        "or keep them for longer",
+    ),
+    (
+        "priority: critical",
+        "priority: critical, limits: {1h: 5, fortnight: 9}",
+        "20: routes[0].limits.fortnight: no window; write a duration like 5m, 1h or 1d, or month",
+    ),
+    ("70%", "70%, soft: 0%", "23: limits.soft: not a share; write 1% to 100%"),
+    ("70%", "70%, soft: 101%", "23: limits.soft: not a share; write 1% to 100%"),
+    ("70%", "70%, soft: many", "23: limits.soft: not a share; write 1% to 100%"),
     ("70%", "0.7", "23: limits.typed_share: not a share; write 0% to 100%"),
     ("notify: [aigerim]}", "notify: [dana]}", "24: watch.notify[0]: dana has no phone; give people.dana.phone"),
     (

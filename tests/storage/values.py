@@ -5,7 +5,7 @@ from typing import Any
 
 from bridge.domain.alert import AlertStatus
 from bridge.domain.incident import AlertRecord, Incident
-from bridge.domain.notification import Event, Notification
+from bridge.domain.notification import Event, Notification, Priority
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.silence import Silence, SilenceState
 from bridge.ports import Card, CardKind, Place, Question
@@ -65,6 +65,7 @@ def typed(number: int, /, **said: Any) -> Notification:
         "target": NUMBER.e164,
         "due_at": NOW,
         "created_at": NOW,
+        "priority": Priority.TYPED,
         "number": NUMBER,
         "text": "hello",
         "segments": 1,

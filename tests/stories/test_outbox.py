@@ -71,7 +71,7 @@ async def test_two_pages_in_moderation_ring_once(world: World) -> None:
 
 async def test_a_flood_of_normal_pages_leaves_room_for_a_critical_one(tmp_path: Path) -> None:
     changes = [
-        ("watch: {chat", 'storm: "off"\nlimits: {per_person: {1h: 100}, total: {1h: 20}}\nwatch: {chat'),
+        ("watch: {chat", 'storm: "off"\nlimits: {per_person: {1h: 100}, total: {1h: 20}, soft: 100%}\nwatch: {chat'),
         ("{name: rest, chat: ops, silent: true}", "{name: rest, policy: one, chat: ops, silent: true}"),
     ]
     async with a_world(tmp_path, changes=changes) as world:

@@ -207,7 +207,7 @@ async def test_a_storm_of_typed_and_paged_sms_stops_at_the_limits(tmp_path: Path
             await world.post("alertmanager", firing(f"db{number}", name=f"Trouble{number}"))
         await world.advance(seconds=20)
         assert len(world.phone("aigerim").texts) == 3
-        waiting = [card.text for card in world.ops.cards if "a limit is reached" in card.text]
+        waiting = [card.text for card in world.ops.cards if "has had its share of SMS" in card.text]
         assert sum("NOBODY HAS IT" not in text for text in waiting) == 3
         assert sum("NOBODY HAS IT" in text for text in waiting) == 3  # no phone is left to call
 

@@ -1,0 +1,165 @@
+"""Limits of a route, of whoever sends, and of a month: who is held, who is not, and what everybody is told."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from tests.world import World, a_world, firing
+
+LIMITED = "watch: {chat"
+ROUTE = ", priority: critical}"
+BULK = (
+    "  - {name: rest",
+    "  - {name: bulk, matchers: ['severity=\"warning\"'], policy: one, chat: ops, limits: {1h: 2}}\n  - {name: rest",
+)
+ONE = ("policy: critical, chat", "policy: one, chat")
+
+
+def _limits(written: str) -> tuple[str, str]:
+    return LIMITED, f"limits: {written}\n{LIMITED}"
+
+
+async def _troubles(world: World, *numbers: int, severity: str = "critical") -> None:
+    for number in numbers:
+        await world.post("alertmanager", firing(f"db{number}", name=f"Trouble{number}", severity=severity))
+
+
+async def _near(world: World) -> list[str]:
+    """The limits that the watch chat is told of, as long as they are nearly used up."""
+    troubles = await world.bridge.store.read(lambda tx: tx.open_troubles())
+    return [trouble.subject for trouble in troubles if trouble.kind == "limit"]
+
+
+def _cards(world: World, said: str) -> list[str]:
+    return [card.text for card in world.ops.cards if said in card.text]
+
+
+async def test_a_route_stops_at_its_limit_and_the_others_go_on(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[BULK, ONE, _limits("{total: {1h: 100}}")]) as world:
+        await _troubles(world, 1, severity="warning")
+        await world.advance(minutes=2)
+        await _troubles(world, 2, severity="warning")
+        await world.advance(minutes=2)
+        await _troubles(world, 3, severity="warning")
+        await world.advance(minutes=2)
+        assert len(world.phone("aigerim").texts) == 2
+        (rung,) = _cards(world, "Call them yourselves: Aigerim")
+        assert "no SMS leaves: route bulk has had its share of SMS, 2 in 1 h (its limits); opens at 09:10" in rung
+        told = " ".join(card.text for card in world.watch.cards)
+        assert "route bulk has had 2 of 2 SMS segments in 1 h (its limits)" in told
+
+        await _troubles(world, 4)  # of another route
+        assert len(world.phone("aigerim").texts) == 3
+        await _troubles(world, 5, severity="warning")
+        await world.advance(minutes=55)
+        (late,) = world.phone("aigerim").texts[3:]
+        assert "2 incidents: Trouble3 db3 #" in late and "Trouble5 db5 #" in late
+
+
+async def test_who_sends_has_a_limit_of_their_own(tmp_path: Path) -> None:
+    more = (
+        "{scripts: {token: api-secret, role: operator}",
+        "{scripts: {token: api-secret, role: operator}, night: {token: night-secret, role: operator}",
+    )
+    async with a_world(tmp_path, changes=[more, _limits("{per_asker: {10m: 2}}")]) as world:
+        sms = {"to": "magnum", "text": "Backup is done"}
+        for _ in range(2):
+            await world.api("POST", "/sms", sms, status=202)
+        address, shown = f"http://127.0.0.1:{world.bridge.ports[0]}/api/v1/sms", {"Authorization": "Bearer api-secret"}
+        async with aiohttp.request("POST", address, json=sms, headers=shown) as refused:
+            said = await refused.json()
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "600")
+        assert said["detail"] == "the API token scripts has sent all they may, 2 in 10 min (limits.per_asker)"
+        await world.api("POST", "/sms", sms, token="night-secret", status=202)
+
+        for _ in range(3):
+            await world.types("/sms magnum Come to the office")
+        assert "Aigerim has sent all they may, 2 in 10 min (limits.per_asker)" in world.ops.last.text
+        assert "It opens again at 08:20" in world.ops.last.text
+        assert len(world.phone("magnum").texts) == 5
+        await world.advance(minutes=10)
+        await world.types("/sms magnum Come to the office")
+        assert len(world.phone("magnum").texts) == 6
+
+
+async def test_what_was_typed_for_later_waits_for_the_limit_of_who_typed_it(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[_limits("{per_asker: {10m: 1}}")]) as world:
+        later = (world.clock.now() + timedelta(minutes=5)).isoformat()
+        number = (await world.api("POST", "/sms", {"to": "magnum", "text": "first", "send_at": later}, status=202))[
+            "id"
+        ]
+        await world.advance(minutes=3)
+        await world.api("POST", "/sms", {"to": "magnum", "text": "second"}, status=202)
+        await world.advance(minutes=4)
+        assert world.phone("magnum").texts == ["second"]
+        held = await world.api("GET", f"/sms/{number}")
+        assert held["reason"].endswith("has sent all they may, 1 in 10 min (limits.per_asker); opens at 08:23")
+        await world.advance(minutes=7)
+        assert world.phone("magnum").texts == ["second", "first"]
+
+
+async def test_a_month_opens_on_its_first_and_a_higher_limit_at_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[ONE, _limits("{total: {month: 2}}")]) as world:
+        await _troubles(world, 1, 2, 3)
+        await world.advance(seconds=30)
+        (rung,) = _cards(world, "Call them yourselves: Aigerim")
+        assert "the house has had its share of SMS, 2 this month (limits.total); opens at 01.12 00:00" in rung
+        assert "2 of 2 SMS segments this month are used" in " ".join(card.text for card in world.watch.cards)
+        await world.advance(minutes=61)
+        assert len(_cards(world, "NOBODY HAS IT · Trouble3")) == 1  # it rings again while it is held
+        world.clock.advance(timedelta(days=10, hours=14).total_seconds())  # 30 November, 23:11
+        await world.advance(minutes=48)
+        assert len(world.phone("aigerim").texts) == 2
+        await world.advance(minutes=2)
+        assert len(world.phone("aigerim").texts) == 3
+        assert [card.text for card in world.watch.cards if "this month are used" in card.text and "over" in card.text]
+
+        await _troubles(world, 4, 5)
+        assert len(world.phone("aigerim").texts) == 4
+        assert await _near(world) == ["total month"]
+        text = world.config_file.read_text()
+        world.config_file.write_text(text.replace("{month: 2}", "{month: 9}"))
+        assert await world.bridge.reload() == []
+        assert not await _near(world)
+        await world.advance(seconds=5)
+        assert len(world.phone("aigerim").texts) == 5
+
+
+async def test_near_a_limit_normal_pages_leave_together_and_critical_ones_singly(tmp_path: Path) -> None:
+    bulk = (BULK[0], BULK[1].replace(", limits: {1h: 2}", ""))
+    limits = _limits("{per_person: {1h: 90}, total: {1h: 20}, soft: 10%}")
+    async with a_world(tmp_path, changes=[bulk, ONE, limits]) as world:
+        await _troubles(world, 1, 2)
+        told = " ".join(card.text for card in world.watch.cards)
+        assert (
+            "2 of 20 SMS segments in 1 h are used (limits.total); normal pages leave together now, every 15 min" in told
+        )
+        await _troubles(world, 3, severity="warning")  # the first one at once
+        assert len(world.phone("aigerim").texts) == 3
+        for number in (4, 5, 6):
+            await world.advance(minutes=2)
+            await _troubles(world, number, severity="warning")
+        assert len(world.phone("aigerim").texts) == 3
+        await world.advance(seconds=30)
+        (waits, *_) = _cards(world, "so pages to one person leave together")
+        assert "most of limits.total is used, 20 in 1 h" in waits and "leaves at 08:25" in waits
+        assert not _cards(world, "Call them yourselves")
+        await _troubles(world, 7)  # critical
+        assert len(world.phone("aigerim").texts) == 4
+
+        await world.advance(minutes=9)
+        (together,) = world.phone("aigerim").texts[4:]
+        assert together.startswith("LATE 13m. 3 incidents: Trouble4 db4 #")
+        await world.advance(hours=1)
+        assert not await _near(world)
+
+
+async def test_what_somebody_pages_by_hand_waits_for_nobody(tmp_path: Path) -> None:
+    page = ("ops: {id: -1001234567890, topic: 7}", "ops: {id: -1001234567890, topic: 7, page: one}")
+    bulk = (BULK[0], BULK[1].replace("{1h: 2}", "{1h: 10}"))
+    async with a_world(tmp_path, changes=[bulk, page, _limits("{total: {1h: 20}, soft: 5%}")]) as world:
+        await _troubles(world, 1, 2, severity="warning")
+        assert len(world.phone("aigerim").texts) == 1
+        await world.types("/page The office is on fire")
+        assert len(world.phone("aigerim").texts) == 2

@@ -24,6 +24,7 @@ _LINK = re.compile(r" (https?://\S+/a/)([1-9A-HJ-NP-Za-km-z]{11})$")
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _LEAST_FACT = 20  # characters; a shorter stump tells nothing
+_LEAST_OF_OWN = 40  # characters of a team's own words; a link is not worth more than these
 
 
 def fact(alert: Alert, where: str) -> str:
@@ -52,12 +53,7 @@ def page(
     `call` counts how often the whole plan has been climbed; `again`: it goes to who had it before. `link` is never
     cut: the fact gives way to it, and it to the name, the first place, the hour and the number.
     """
-    front = "TEST, nothing is broken. " if incident.test else ""
-    if call > 1:
-        front += f"{ordinal(call)} call. "
-    if again:
-        front += "Back to you: "
-    front += _lateness(late)
+    front = _front(incident, late, call, again)
     tail = f" {hour(incident.started_at, incident.opened_at, zone)} #{incident.id}"
     places = [sms.plain(name, rules.alphabet) for name in incident.places]
     title, told = (sms.plain(text, rules.alphabet) for text in (incident.title, incident.fact))
@@ -77,6 +73,39 @@ def page(
             return text
     text = sms.shorten(_joined(least, told), rules.max_segments, tail)
     return text if text.startswith(least) else sms.shorten(least, rules.max_segments, tail)
+
+
+def own(
+    body: str,
+    incident: Incident,
+    rules: SmsRules,
+    *,
+    late: timedelta | None = None,
+    call: int = 1,
+    again: bool = False,
+    link: str = "",
+) -> str:
+    """The SMS that pages somebody in a team's own words, in at most `rules.max_segments`.
+
+    What has to be known of any page stands in front of them, as in `page`, and its number and link behind: by these a
+    page is found again, and answered. They give way to the link as long as something of them is left.
+    """
+    tail = f" #{incident.id}"
+    said = _front(incident, late, call, again) + sms.plain(body.removesuffix(tail), rules.alphabet)
+    if link:
+        text = sms.shorten(said, rules.max_segments, f"{tail} {link}")
+        if len(text) - len(tail) - len(link) > min(len(said), _LEAST_OF_OWN):
+            return text
+    return sms.shorten(said, rules.max_segments, tail)
+
+
+def _front(incident: Incident, late: timedelta | None, call: int, again: bool) -> str:
+    front = "TEST, nothing is broken. " if incident.test else ""
+    if call > 1:
+        front += f"{ordinal(call)} call. "
+    if again:
+        front += "Back to you: "
+    return front + _lateness(late)
 
 
 def digest(incidents: Sequence[Incident], rules: SmsRules, *, late: timedelta | None = None) -> str:

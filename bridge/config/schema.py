@@ -31,6 +31,10 @@ def _text(why: str, **more: Any) -> Schema:
     return {"description": why, "type": "string", "minLength": 1, **more}
 
 
+def _template(why: str) -> dict[str, Schema]:
+    return {"template": _text(f"{why}."), "template_file": _text(f"{why}. Read from a file.")}
+
+
 def _number(why: str, low: int | None = None, high: int | None = None) -> Schema:
     bounds = {"minimum": low, "maximum": high}
     return {"description": why, "type": "integer", **{name: b for name, b in bounds.items() if b is not None}}
@@ -252,6 +256,7 @@ _ROUTE = _keys(
         "continue": _flag("Goes on to the routes below after a match."),
         "silent": _flag("Cards that do not buzz."),
         "ttl": _duration("A page that could not leave for so long is dropped."),
+        **_template("The words of its pages, Jinja2; those of sms.template without it"),
         "mute_time_intervals": _words(
             "Inside any of these it pages nobody; what still fires at the end is paged then."
         ),
@@ -278,6 +283,7 @@ _SMS = _keys(
         "confirm_above_segments": _number("Longer texts ask before they are sent.", 1, 10),
         "where": _words("Labels that say which one: the first that an alert has, or that differs within a group."),
         "validity": _duration("How long the operator tries; a page of 02:00 wakes nobody at 07:00.", default="60m"),
+        **_template("The words of pages, Jinja2; the bridge's own without it"),
     },
 )
 _LIMITS = _keys(

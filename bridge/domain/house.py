@@ -67,6 +67,7 @@ class SmsRules:
     where: tuple[str, ...] = ("instance", "host", "pod", "job")
     sender_id: str | None = None
     page_validity: int = 60  # minutes: nobody is woken at 07:00 by a trouble of 02:00
+    template: str = ""  # the words of pages, where the route has none of its own; empty: ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,11 @@ class House:
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
+
+    def template_of(self, route: str) -> str:
+        """The template of the pages of this route; empty where they are in our own words."""
+        there = self.route(route)
+        return (there.template if there else "") or self.sms.template
 
     def pages_at(self, route: str, due: datetime) -> datetime:
         """When what is due then may leave: the hours of its route decide over every page, ring and question."""

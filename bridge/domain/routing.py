@@ -57,7 +57,7 @@ class Route:
 
     Without a policy it posts to the chat only. `critical` goes out before everything else and may use
     the whole budget. `ttl` bounds how late after the receipt a page may still leave. `silent` cards do
-    not buzz.
+    not buzz. `template` are the words of its pages; empty: those of the house.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Route:
     silent: bool = False
     ttl: timedelta | None = None
     hours: RouteHours = RouteHours()
+    template: str = ""
 
     @property
     def catches_all(self) -> bool:

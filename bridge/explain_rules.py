@@ -77,7 +77,7 @@ def read_rules(
         incident, plan, alerts = max(opened, key=lambda one: bool(one[1]))
         route = house.route(incident.route)
         row = plan[0] if plan else Notification(_NUMBER + 1, "", now, now, incident_id=incident.id)
-        row = replace(row, link_token=_TOKEN)
+        row = replace(row, link_token=_TOKEN, person=row.target)
         own_words, failed = _own_words(house, incident, alerts, row)
         text = wording(incident, row, house, now, own_words=own_words)
         left_out = (
@@ -96,14 +96,6 @@ def _own_words(house: House, incident: Incident, alerts: Iterable[AlertRecord], 
         return "", f"the route's template: {error}"
 
 
-def implies(route: Route | None, severity: str) -> bool:
-    """Whether who is paged by this route knows the severity without being told it."""
-    if route is None or not severity:
-        return not severity
-    asks = [one for one in route.matchers if one.label == "severity" and one.operator == "="]
-    return any(one.value == severity for one in asks) or (route.critical and severity == "critical")
-
-
 def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> Iterator[str]:
     told = folded(text)
     if folded(incident.title) not in told:
@@ -117,7 +109,7 @@ def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> I
     if kept < len(fact):
         words = incident.fact.split()
         yield f'"{" ".join(words[kept:])}"' if len(words) == len(fact) else "the end of what it says"
-    if folded(incident.severity) not in told and not implies(route, incident.severity):
+    if folded(incident.severity) not in told and not (route and route.implies(incident.severity)):
         yield f"severity {incident.severity}"
     if link and link not in text:
         yield "the link"

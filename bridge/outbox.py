@@ -502,6 +502,7 @@ def _ready(
         return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
+        row = replace(row, person=person.name if person else None)
         text = wording(incident, row, house, now, own_words=own_words)
         validity = house.sms.page_validity
     assert text is not None
@@ -560,19 +561,20 @@ def written(
 
 
 def wording(incident: Incident, row: Notification, house: House, now: datetime, *, own_words: str = "") -> str:
-    """The SMS about an incident, as it has to read now."""
-    zone = house.zone_of(incident.chat)
+    """The SMS about an incident, as it has to read now for this row's person."""
+    zone, rules = house.zone_of(incident.chat), house.texting(incident.route, row.person)
     match row.purpose:
         case Purpose.TAKEN:
-            return texts.taken(incident, house.sms, house.spoken(incident.acknowledged_by))
+            return texts.taken(incident, rules, house.spoken(incident.acknowledged_by))
         case Purpose.OVER:
-            return texts.over(incident, house.sms, zone, house.spoken(incident.acknowledged_by))
+            return texts.over(incident, rules, zone, house.spoken(incident.acknowledged_by))
         case Purpose.PAGE:
             call, link = row.round - incident.first_round + 1, links.address(house, row)
-            late = _lateness(row, incident, now)
+            route, late = house.route(incident.route), _lateness(row, incident, now)
+            again, implied = row.step == 0, route is not None and route.implies(incident.severity)
             if own_words:
-                return texts.own(own_words, incident, house.sms, late=late, call=call, again=row.step == 0, link=link)
-            return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0, link=link)
+                return texts.own(own_words, incident, rules, late=late, call=call, again=again, link=link)
+            return texts.page(incident, rules, zone, late=late, call=call, again=again, link=link, implied=implied)
         case _:
             assert_never(row.purpose)
 
@@ -628,7 +630,7 @@ def _digest(
     order = sorted(told.values(), key=lambda incident: (not incident.critical, not incident.is_storm, incident.id))
     lates = (_lateness(one, told[one.incident_id], now) for one in rows if one.incident_id is not None)
     late = max((late for late in lates if late), default=None)
-    text = texts.digest(order, house.sms, late=late)
+    text = texts.digest(order, house.texting(order[0].route, row.person), late=late)
     size = sms.measure(text)
     return replace(row, carried_by=row.id, text=text, alphabet=size.alphabet, segments=size.segments)
 

@@ -109,7 +109,7 @@ def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> I
     if kept < len(fact):
         words = incident.fact.split()
         yield f'"{" ".join(words[kept:])}"' if len(words) == len(fact) else "the end of what it says"
-    if folded(incident.severity) not in told and not (route and route.implies(incident.severity)):
+    if folded(incident.severity)[:4] not in told and not (route and route.implies(incident.severity)):
         yield f"severity {incident.severity}"
     if link and link not in text:
         yield "the link"

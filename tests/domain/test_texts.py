@@ -127,6 +127,7 @@ RUSSIAN = "На разделе /var осталось 3.2% свободного �
             {"fact": RUSSIAN, "firing": 3, "places": PODS[:3]},
             f"HostOutOfDiskSpace x3: {PODS[0]} -9kq4z -h7wvd 03:10 #1042",
         ),
+        ({"fact": "Host is out of disk space."}, "HostOutOfDiskSpace db1 03:10 #1042"),
         ({"title": "Память\n\tкончилась", "fact": ""}, "Память кончилась db1 03:10 #1042"),
     ],
 )
@@ -201,9 +202,13 @@ TELLINGS: dict[str, Callable[[Incident, SmsRules], str]] = {
 @pytest.mark.parametrize("kind", TELLINGS)
 @given(incident=incidents(), rules=RULES)
 def test_texts_fit_and_more_room_never_shows_less(kind: str, incident: Incident, rules: SmsRules) -> None:
+    obeys(TELLINGS[kind], incident, rules)
+
+
+def obeys(told: Callable[[Incident, SmsRules], str], incident: Incident, rules: SmsRules) -> None:
     shown: set[str] = set()
     for segments in (1, 2, 3, 5):
-        text = TELLINGS[kind](incident, replace(rules, max_segments=segments))
+        text = told(incident, replace(rules, max_segments=segments))
         assert measure(text).segments <= segments
         assert "#1042" in text and "Troub" in text
         assert shorten(text, segments) == text
@@ -212,6 +217,27 @@ def test_texts_fit_and_more_room_never_shows_less(kind: str, incident: Incident,
         shown = now
         for torn in (r"👩(?!‍💻)", r"(?<!👩‍)💻", "e(?!\u0301)\\d", r"\d\u0301"):
             assert not re.search(torn, text) or rules.alphabet == "gsm7" or rules.may_spell
+
+
+def _in_full(incident: Incident, rules: SmsRules) -> str:
+    return texts.page(incident, replace(rules, max_segments=9), ALMATY)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        _in_full,
+        lambda incident, rules: _in_full(incident, rules)[: 160 * rules.max_segments],
+        lambda incident, rules: _in_full(incident, rules)[: 60 * rules.max_segments] + " 03:10 #1042",
+        lambda incident, rules: texts.page(incident, replace(rules, max_segments=1 + rules.max_segments % 2), ALMATY),
+    ],
+)
+def test_cutting_by_characters_and_showing_less_for_more_are_noticed(broken: Callable[..., str]) -> None:
+    told = " ".join(f"👩‍💻{number} слово{number + 1}" for number in range(2000, 2100, 2))
+    incident = replace(DISK, title="Trouble", fact=told)
+    obeys(TELLINGS["page"], incident, SmsRules())
+    with pytest.raises(AssertionError):
+        obeys(broken, incident, SmsRules())
 
 
 @given(
@@ -246,9 +272,19 @@ def test_a_link_is_whole_or_absent_and_costs_no_segment(
             "Host out of disk space (instance db1)",
             "Disk is almost full (< 10% left)",
         ),
-        ("", "Host out of disk space (instance db1)", "Host out of disk space (instance db1)"),
+        ("", "Host out of disk space (instance db1)", "Host out of disk space"),
         ("Host out of disk space on db1. Clean up /var now.", "Only 2 GB left", "Only 2 GB left"),
         ("", "", ""),
+        # Every text names the place already.
+        ("MySQL is down on db1:9100.", "", "MySQL is down."),
+        ("Certificate of Envoy on db1 expires in 7 days", "", "Certificate of Envoy expires in 7 days"),
+        ("Outdated snapshots on db1:9100: 3 days", "", "Outdated snapshots: 3 days"),
+        ("Отставание на db1 растёт", "", "Отставание растёт"),
+        ("Узел db1 не отвечает, и на сервере db1 занято", "", "Узел не отвечает, и на сервере db1 занято"),
+        ("Replica is late on host db1 again", "", "Replica is late again"),
+        ("Failover to db1 failed", "", "Failover to db1 failed"),
+        ("Fails over from db1-old to db1.example.net", "", "Fails over from db1-old to db1.example.net"),
+        ("Fails over from db1.example.net: now", "", "Fails over from db1.example.net: now"),
     ],
 )
 def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary: str, fact: str) -> None:

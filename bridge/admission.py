@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from bridge import escalator, links, storms, texts, watch
+from bridge import escalator, links, storms, templates, texts, watch
 from bridge.domain import escalation, places
 from bridge.domain import storm as storm_rules
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
@@ -146,14 +146,19 @@ class Admission:
 
 def foresee(
     house: House, receipt: Receipt, report: Report, now: datetime, number: int
-) -> list[tuple[Incident, list[Notification]]]:
-    """The incidents that this report would open where nothing is known yet, each with its plan; nothing is written.
+) -> list[tuple[Incident, list[Notification], list[AlertRecord]]]:
+    """The incidents that this report would open where nothing is known yet, each with its plan and what it remembers
+    of its alerts; nothing is written.
 
     `number` is that of the first; their rows are numbered on from there.
     """
     book = _Book(number, count(number))
     _Hearing(book, house, receipt, report, now).hear()
-    return [(incident, book.plans.get(incident.id, [])) for incident in book.opened.values()]
+    known = book.groups[receipt.source, report.group_key].of_incident
+    return [
+        (incident, book.plans.get(incident.id, []), list(known[incident.id].values()))
+        for incident in book.opened.values()
+    ]
 
 
 def _unreadable(book: _Book, parsed: Parsed) -> None:
@@ -204,6 +209,7 @@ class _Hearing:
         self._at = receipt.received_at
         self._group = book.groups[receipt.source, report.group_key]
         self._heard = {alert.fingerprint: self._record(alert) for alert in report.alerts if alert.is_firing}
+        self._spoken_of = set(list(self._heard)[: templates.MOST_ALERTS])  # by a template, should a route have one
         self._told: list[tuple[Notification, frozenset[str], int]] = []  # first rungs: of which alerts, which incident
         self.touched: dict[int, str] = {}
         self.stale = 0
@@ -249,7 +255,7 @@ class _Hearing:
         for alert in alerts:
             if before := self._group.of_incident[ended.id].get(alert.fingerprint):
                 self._remember_end(before)
-            book.note(replace(self._heard[alert.fingerprint], incident_id=ended.id))
+            book.note(self._of(ended, alert))
         again = replace(ended.reopen(), truncated=self._report.truncated, last_seen=self._at, storm=None)
         again = again.sharing((alert.labels for alert in alerts), afresh=True)
         storm = book.raging.get(ended.storm or 0)
@@ -294,7 +300,7 @@ class _Hearing:
             token=secrets.token_hex(_TOKEN_BYTES),
         ).sharing((alert.labels for alert in alerts), afresh=True)
         for alert in alerts:
-            book.note(replace(self._heard[alert.fingerprint], incident_id=incident.id))
+            book.note(self._of(incident, alert))
         book.opened[incident.id] = incident = incident.describing(self._group.of_incident[incident.id].values())
         book.put(incident)
         self.touched[incident.id] = "opened"
@@ -363,7 +369,7 @@ class _Hearing:
         before_it, incident = incident, incident.sharing(alert.labels for alert in alerts)
         joined, the_same = False, incident == before_it
         for alert in alerts:
-            heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
+            heard = self._of(incident, alert)
             before = known.get(alert.fingerprint)
             if before is None or not before.is_firing or heard.starts_at > before.starts_at:
                 joined = True
@@ -446,6 +452,15 @@ class _Hearing:
             self._book.put(left)
             self.touched[incident.id] = "resolved"
             self._book.ended.append(left)
+
+    def _of(self, incident: Incident, alert: Alert) -> AlertRecord:
+        """A firing alert as it is remembered of this incident: with its words where its route's template needs them."""
+        heard = replace(self._heard[alert.fingerprint], incident_id=incident.id)
+        if not self._house.template_of(incident.route) or alert.fingerprint not in self._spoken_of:
+            return heard
+        report = self._report
+        group = {"receiver": report.receiver, "groupLabels": dict(report.group_labels), "externalURL": report.url}
+        return replace(heard, told=templates.kept(alert.labels, alert.annotations, group, alert.source_url))
 
     def _record(self, alert: Alert) -> AlertRecord:
         """A firing alert as it is remembered, as yet of no incident."""

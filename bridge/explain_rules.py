@@ -13,14 +13,15 @@ from bridge.admission import foresee
 from bridge.domain import sms
 from bridge.domain.escalation import Policy, Step
 from bridge.domain.house import House, SourceRules
-from bridge.domain.incident import Incident
+from bridge.domain.incident import AlertRecord, Incident
 from bridge.domain.notification import Notification
 from bridge.domain.routing import Route
 from bridge.links import address
-from bridge.outbox import wording
+from bridge.outbox import wording, written
 from bridge.ports import Receipt
 from bridge.rules import MakeUp, Rule, firing
 from bridge.sources import parse
+from bridge.templates import TemplateFailed
 
 ALERTMANAGER = "alertmanager"
 NO_CONFIG = House(
@@ -72,14 +73,27 @@ def read_rules(
         receipt = Receipt(1, source, now, body)
         report = parse(ALERTMANAGER, body, now)
         # Where several routes take it (`continue`), the first that pages.
-        incident, plan = max(foresee(house, receipt, report, now, _NUMBER), key=lambda opened: bool(opened[1]))
+        opened = foresee(house, receipt, report, now, _NUMBER)
+        incident, plan, alerts = max(opened, key=lambda one: bool(one[1]))
         route = house.route(incident.route)
         row = plan[0] if plan else Notification(_NUMBER + 1, "", now, now, incident_id=incident.id)
         row = replace(row, link_token=_TOKEN, person=row.target)
-        text = wording(incident, row, house, now)
-        left_out = tuple(_dropped(incident, route, text, address(house, row)))
+        own_words, failed = _own_words(house, incident, alerts, row)
+        text = wording(incident, row, house, now, own_words=own_words)
+        left_out = (
+            (failed,) if failed else () if own_words else tuple(_dropped(incident, route, text, address(house, row)))
+        )
         labels = report.alerts[0].labels
         yield Reading(rule, labels, incident, incident.route, bool(plan), text, sms.measure(text), left_out)
+
+
+def _own_words(house: House, incident: Incident, alerts: Iterable[AlertRecord], row: Notification) -> tuple[str, str]:
+    """What the template of its route makes of it, where there is one; else why it fails."""
+    template = house.template_of(incident.route)
+    try:
+        return (written(template, incident, alerts, row, house, row.target) if template else ""), ""
+    except TemplateFailed as error:
+        return "", f"the route's template: {error}"
 
 
 def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> Iterator[str]:
@@ -95,7 +109,7 @@ def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> I
     if kept < len(fact):
         words = incident.fact.split()
         yield f'"{" ".join(words[kept:])}"' if len(words) == len(fact) else "the end of what it says"
-    if folded(incident.severity) not in told and not (route and route.implies(incident.severity)):
+    if folded(incident.severity)[:4] not in told and not (route and route.implies(incident.severity)):
         yield f"severity {incident.severity}"
     if link and link not in text:
         yield "the link"

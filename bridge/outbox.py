@@ -7,7 +7,7 @@ never "not sent". Sending first and recording after would page people twice.
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -20,7 +20,7 @@ from bridge.domain import sms
 from bridge.domain.costs import Amount, plain
 from bridge.domain.escalation import CHAT, ROTA
 from bridge.domain.house import House, Person, Role
-from bridge.domain.incident import Incident, IncidentState
+from bridge.domain.incident import AlertRecord, Incident, IncidentState
 from bridge.domain.notification import Event, Held, Notification, Purpose, State
 from bridge.domain.phone import why_not_textable
 from bridge.domain.retry import LOOKS, UNKNOWN_AFTER, first_price, next_attempt, next_look, next_poll, next_price
@@ -43,6 +43,7 @@ from bridge.ports import (
     Unreachable,
     Verdict,
 )
+from bridge.templates import TemplateFailed, data, render
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Outbox:
         """As `_ready` below; a row that cannot even be thought about must not hold up the others."""
         try:
             whom = duty.whom(tx, house, row, now)
-            ready = _ready(row, incident, house, whom, now)
+            ready = _ready(row, incident, house, whom, now, own_words=_own_words(tx, row, incident, house, whom, now))
             if whom is None and ready.state is State.FAILED:
                 duty.mind_gap(tx, house, duty.roster(tx, house), row.target.removeprefix(ROTA), now)
             return ready
@@ -525,10 +526,13 @@ def _said(row: Notification) -> str:
             return str(row.state)
 
 
-def _ready(row: Notification, incident: Incident | None, house: House, whom: str | None, now: datetime) -> Notification:
+def _ready(
+    row: Notification, incident: Incident | None, house: House, whom: str | None, now: datetime, *, own_words: str = ""
+) -> Notification:
     """The row with its person, number and text settled for now; or ended, when it may not or need not go.
 
-    `whom` it is for: a person, a number, or nobody when it is for a rota with a gap.
+    `whom` it is for: a person, a number, or nobody when it is for a rota with a gap. `own_words` are those that the
+    template of its route made.
     """
     if unwanted := _unwanted(row, incident, now):
         event = Event.GAVE_UP if row.incident_id is None else Event.CANCELLED
@@ -548,7 +552,8 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
         return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
-        text = wording(incident, replace(row, person=person.name if person else None), house, now)
+        row = replace(row, person=person.name if person else None)
+        text = wording(incident, row, house, now, own_words=own_words)
         validity = house.sms.page_validity
     assert text is not None
     size = sms.measure(text)
@@ -565,7 +570,47 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
     )
 
 
-def wording(incident: Incident, row: Notification, house: House, now: datetime) -> str:
+def _own_words(
+    tx: Transaction, row: Notification, incident: Incident | None, house: House, whom: str | None, now: datetime
+) -> str:
+    """What the template of its route makes of a page; empty where there is none, or where it fails: then ours do."""
+    if incident is None or incident.is_storm or incident.asked_by or row.target == CHAT:
+        return ""
+    template = house.template_of(incident.route) if row.purpose is Purpose.PAGE else ""
+    if not template or _unwanted(row, incident, now):
+        return ""
+    alerts = tx.alert_records([(incident.source, incident.group_key)], now)
+    try:
+        return written(template, incident, alerts, row, house, whom)
+    except Exception as error:  # no page dies of a template, nor of a mistake of ours while it is filled
+        if not isinstance(error, TemplateFailed):
+            log.exception("a template could not be filled", extra={"incident": incident.id, "route": incident.route})
+        what = (
+            f"the template of route {incident.route} failed on #{incident.id}: {error}; it was paged in our own words"
+        )
+        watch.begin(tx, house, "template", what, now, subject=incident.route)
+        entry = TimelineEntry(incident.id, now, f"the template failed ({error}); paged in our own words")
+        if all(told.what != entry.what for told in tx.timeline(incident.id)):
+            tx.add_timeline([entry])
+        return ""
+
+
+def written(
+    template: str,
+    incident: Incident,
+    alerts: Iterable[AlertRecord],
+    row: Notification,
+    house: House,
+    whom: str | None,
+) -> str:
+    """The body of this page by this template. Raises TemplateFailed."""
+    mine = [alert for alert in alerts if alert.incident_id == incident.id]
+    since = texts.hour(incident.started_at, incident.opened_at, house.zone_of(incident.chat))
+    call = row.round - incident.first_round + 1
+    return render(template, data(incident, mine, since=since, call=call, person=house.spoken(whom)))
+
+
+def wording(incident: Incident, row: Notification, house: House, now: datetime, *, own_words: str = "") -> str:
     """The SMS about an incident, as it has to read now for this row's person."""
     zone, rules = house.zone_of(incident.chat), house.texting(incident.route, row.person)
     match row.purpose:
@@ -576,10 +621,10 @@ def wording(incident: Incident, row: Notification, house: House, now: datetime) 
         case Purpose.PAGE:
             call, link = row.round - incident.first_round + 1, links.address(house, row)
             route, late = house.route(incident.route), _lateness(row, incident, now)
-            implied = route is not None and route.implies(incident.severity)
-            return texts.page(
-                incident, rules, zone, late=late, call=call, again=row.step == 0, link=link, implied=implied
-            )
+            again, implied = row.step == 0, route is not None and route.implies(incident.severity)
+            if own_words:
+                return texts.own(own_words, incident, rules, late=late, call=call, again=again, link=link)
+            return texts.page(incident, rules, zone, late=late, call=call, again=again, link=link, implied=implied)
         case _:
             assert_never(row.purpose)
 

@@ -298,6 +298,7 @@ _USUAL = {
     "az": "eu-central-1a",
     "cluster": "prod",
     "code": "503",
+    "consumergroup": "billing",
     "container": "app",
     "container_name": "app",
     "controller": "checkout",

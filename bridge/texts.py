@@ -30,6 +30,7 @@ _PREPOSITIONS = "on|at|in|from|for|of|на|в|у|с"
 _KINDS = "instance|node|host|server|machine|target|pod|узел|сервер|хост"
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
+_LEAST_OF_OWN = 40  # characters of a team's own words; a link is not worth more than these
 _SHORT = {"critical": "crit", "warning": "warn", "information": "info", "emergency": "emerg"}
 
 # No source is trusted to be brief: what is longer than this is cut before anybody looks at it.
@@ -81,12 +82,7 @@ def page(
     route says how bad it is, so the text does not. `link` is never cut: the fact gives way to it, and it to the name,
     the first place, the hour and the number.
     """
-    front = "TEST, nothing is broken. " if incident.test else ""
-    if call > 1:
-        front += f"{ordinal(call)} call. "
-    if again:
-        front += "Back to you: "
-    front += _lateness(late)
+    front = _front(incident, late, call, again)
     clock = f" {hour(incident.started_at, incident.opened_at, zone)} #{incident.id}"
     named = (_clean(name) for name in incident.places[: _PLACES_NAMED if incident.firing > 1 else 1])
     severity = "" if implied else _clean(incident.severity, _LONGEST_SEVERITY)
@@ -99,6 +95,42 @@ def page(
     told = told if _words(told) - _words(name) - _FILLERS else ""  # nothing but the name once more
     said = (name, told, _clean(incident.within), severity, *named)
     return made(_lettered(said, rules, lambda parts: made(parts).whole)).fitted(rules.max_segments)
+
+
+def own(
+    body: str,
+    incident: Incident,
+    rules: SmsRules,
+    *,
+    late: timedelta | None = None,
+    call: int = 1,
+    again: bool = False,
+    link: str = "",
+) -> str:
+    """The SMS that pages somebody in a team's own words, in at most `rules.max_segments`.
+
+    What has to be known of any page stands in front of them, as in `page`, and its number and link behind: by these a
+    page is found again, and answered. They give way to the link as long as something of them is left.
+    """
+    front, tail = _front(incident, late, call, again), f" #{incident.id}"
+    body = body.removesuffix(tail)[:_READ]
+    said = front + sms.plain(body, rules.alphabet)
+    if rules.may_spell and sms.is_worth_spelling(said + tail):
+        said = front + sms.plain(body, sms.Alphabet.GSM7)
+    if link:
+        text = sms.shorten(said, rules.max_segments, f"{tail} {link}")
+        if len(text) - len(tail) - len(link) > min(len(said), _LEAST_OF_OWN):
+            return text
+    return sms.shorten(said, rules.max_segments, tail)
+
+
+def _front(incident: Incident, late: timedelta | None, call: int, again: bool) -> str:
+    front = "TEST, nothing is broken. " if incident.test else ""
+    if call > 1:
+        front += f"{ordinal(call)} call. "
+    if again:
+        front += "Back to you: "
+    return front + _lateness(late)
 
 
 def digest(incidents: Sequence[Incident], rules: SmsRules, *, late: timedelta | None = None) -> str:

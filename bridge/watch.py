@@ -149,6 +149,7 @@ _PASSING = {
     "sender_id",
     "card",
     "update",
+    "template",
 }
 _PASSED_AFTER = timedelta(hours=1)  # nothing tells that these are over, but that they do not come again
 _WORTH_TELLING = timedelta(minutes=15)  # an SMS that waited longer tells of a trouble that may be long over

@@ -279,6 +279,7 @@ alert = Table(
     Column("receipt", BigInteger, nullable=False),
     Column("by_hand", Boolean, nullable=False, server_default=false()),
     Column("which", Json, nullable=False, server_default="{}"),
+    Column("told", Json, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("source", "group_key", "fingerprint", "incident_id"),
 )
 

@@ -26,6 +26,7 @@ OWNERS = {
     "bot": ("bridge.app", "bridge.demo", "bridge.doctor"),
     "httpx": ("bridge.calendars", "bridge.client", "bridge.heartbeat", "bridge.mobizon", "bridge.silences"),
     "icalendar": ("bridge.calendars",),
+    "jinja2": ("bridge.templates",),
     "phonenumbers": ("bridge.domain.phone",),
     "prometheus_client": ("bridge.metrics", "bridge.web"),
     "pydantic": ("bot", "bridge.config", "bridge.web"),  # aiogram speaks it

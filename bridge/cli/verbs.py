@@ -176,12 +176,29 @@ def check_config(config: ConfigFile, output: Answer = Output.TEXT) -> None:
         except ConfigError as error:
             words.say_json({"good": False, "problems": error.problems, "warnings": []})
             raise typer.Exit(1) from error
-        words.say_json({"good": True, "problems": [], "warnings": list(loaded.warnings)})
+        words.say_json({"good": True, "problems": [], "warnings": [*loaded.warnings, *_slow(loaded, config)]})
         return
     loaded = asking.load(config)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *_slow(loaded, config)):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(describe(loaded, config, SystemClock().now()))
+
+
+def _slow(config: "Config", path: Path) -> list[str]:
+    """The templates that take long for the longest that a webhook may bring: pages are claimed one after the other."""
+    from bridge.templates import LONG, time_on_the_longest
+
+    found = {f"routes.{route.name}.template": route.template for route in config.house.routes}
+    told = {"sms.template": config.house.sms.template, **found}
+    times = {key: time_on_the_longest(source, SystemClock().monotonic) for key, source in told.items() if source}
+    return [
+        f"{path}: {key}: takes {took:.2f} s for {LONG}; every page waits for it, so write shorter loops"
+        for key, took in times.items()
+        if took > _TOO_LONG
+    ]
+
+
+_TOO_LONG = 0.05  # seconds
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from bridge import templates
 from bridge.clock import SystemClock
 from bridge.config import scalars
 from bridge.config.document import Findings, Table, read_document, shown, shown_path
@@ -534,6 +535,7 @@ def _routes(
                 continues=section.get("continue", flag, False),
                 silent=section.get("silent", flag, False),
                 ttl=section.get("ttl", duration()),
+                template=_template(section),
                 hours=_route_hours(section, policies, intervals),
                 alphabet=section.get("alphabet", choice(*ALPHABETS)),
                 max_segments=section.get("max_segments", number(1, 10)),
@@ -726,7 +728,21 @@ def _sms(section: Section, sender_id: str | None) -> SmsRules:
         sender_id=sender_id,
         page_validity=int(validity.total_seconds() // 60),
         prices=prices,
+        template=_template(section),
     )
+
+
+def _template(section: Section) -> str:
+    """The words of pages; a problem where they make no text of some sample of what comes at night."""
+    source = section.template()
+    key = "template" if "template" in section else "template_file"
+    try:
+        if source and (doubt := templates.try_out(source)):
+            section.warn(doubt, key)
+    except templates.BadTemplate as error:
+        section.problem(str(error), key)
+        return ""
+    return source
 
 
 _NO_PRICE = "no price in it; write it like {KZ: 20.50 KZT}"

@@ -31,6 +31,10 @@ def _text(why: str, **more: Any) -> Schema:
     return {"description": why, "type": "string", "minLength": 1, **more}
 
 
+def _template(why: str) -> dict[str, Schema]:
+    return {"template": _text(f"{why}."), "template_file": _text(f"{why}. Read from a file.")}
+
+
 def _number(why: str, low: int | None = None, high: int | None = None) -> Schema:
     bounds = {"minimum": low, "maximum": high}
     return {"description": why, "type": "integer", **{name: b for name, b in bounds.items() if b is not None}}
@@ -258,6 +262,7 @@ _ROUTE = _keys(
         "max_segments": _number("How long its pages may be; sms.max_segments without it.", 1, 10),
         "alphabet": _choice("Of its pages, as for people; sms.alphabet without it.", *ALPHABETS),
         "ttl": _duration("A page that could not leave for so long is dropped."),
+        **_template("The words of its pages, Jinja2; those of sms.template without it"),
         "mute_time_intervals": _words(
             "Inside any of these it pages nobody; what still fires at the end is paged then."
         ),
@@ -292,6 +297,7 @@ _SMS = _keys(
             "additionalProperties": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?[A-Z]{3}$"},
         },
         "validity": _duration("How long the operator tries; a page of 02:00 wakes nobody at 07:00.", default="60m"),
+        **_template("The words of pages, Jinja2; the bridge's own without it"),
     },
 )
 _LIMITS = _keys(

@@ -158,6 +158,14 @@ class Section:
         """Where the credential is read from, when it is a file."""
         return self.get(f"{key}_file", self._file)
 
+    def template(self, key: str = "template") -> str:
+        """A text of several lines, from `key` or from the file that `key`_file names; empty where there is neither."""
+        in_file = f"{key}_file"
+        if key in self and in_file in self:
+            self.problem(f"{key} and {in_file} are both there; keep one", in_file)
+            return ""
+        return self.get(key, str) or self.get(in_file, self._whole_file) or ""
+
     @property
     def _found(self) -> Findings:
         return self.around.findings
@@ -242,6 +250,18 @@ class Section:
         if not lines:
             raise Wrong(f"{named} is empty; write the secret into it")
         return lines
+
+    def _whole_file(self, written: str) -> str:
+        path, named = self._file(written), shown_path(written)
+        try:
+            if not path.is_file():
+                raise Wrong(f"{named} is not there; paths are seen from the config's folder")
+            with path.open("rb") as file:
+                return file.read(_LARGEST_SECRET_FILE).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Wrong(f"{named} is not text; templates are UTF-8") from error
+        except OSError as error:
+            raise Wrong(f"{named} cannot be read ({error.strerror}); let the bridge's user read it") from error
 
 
 _NOT_A_TABLE = "not a table; write its keys in lines below, further in"

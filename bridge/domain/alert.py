@@ -43,6 +43,7 @@ class Alert:
     ends_at: datetime | None = None
     source_url: str = ""
     runbook_url: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def severity(self) -> str:
@@ -60,7 +61,8 @@ class Report:
     `group_key` is what the source groups by (Alertmanager's groupKey, another source's dedup key).
     `whole_group_over` says that everything in the group ended, also what the sender left out;
     `truncated` counts the alerts that it left out. `test` marks a source's own test button.
-    `notification_reason` is the sender's own word for why it notifies, where it has one.
+    `notification_reason` is the sender's own word for why it notifies, where it has one. `group_labels` are those
+    that it groups by, `url` is where it is to be looked at.
     """
 
     group_key: str
@@ -70,6 +72,8 @@ class Report:
     whole_group_over: bool = False
     notification_reason: str = ""
     test: bool = False
+    group_labels: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
 
     @property
     def identity(self) -> str:

@@ -77,6 +77,7 @@ class SmsRules:
     page_validity: int = 60  # minutes: nobody is woken at 07:00 by a trouble of 02:00
     may_spell: bool = False
     prices: Mapping[str, Amount] = field(default_factory=dict)  # of one segment, by country, until the account tells
+    template: str = ""  # the words of pages, where the route has none of its own; empty: ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,11 @@ class House:
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
+
+    def template_of(self, route: str) -> str:
+        """The template of the pages of this route; empty where they are in our own words."""
+        there = self.route(route)
+        return (there.template if there else "") or self.sms.template
 
     def texting(self, route: str, person: str | None) -> SmsRules:
         """How texts of this route are made for somebody; their own alphabet counts before the route's, and the house's.

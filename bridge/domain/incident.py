@@ -34,7 +34,8 @@ class AlertRecord:
 
     `receipt` is the newest webhook that told of it, `last_seen` when that was received. News is put in order by
     these numbers: webhooks may be understood in another order, and clocks are set back. `which` are the labels that
-    may tell it from the others, the most telling first.
+    may tell it from the others, the most telling first. `told` is what the template of its route may speak of, and
+    nothing where it has none.
     """
 
     incident_id: int
@@ -52,6 +53,7 @@ class AlertRecord:
     receipt: int = 0
     by_hand: bool = False  # a person ended it; its source goes on saying that it fires
     which: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_firing(self) -> bool:

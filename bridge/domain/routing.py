@@ -58,8 +58,8 @@ class Route:
 
     Without a policy it posts to the chat only. `critical` goes out before everything else and may use
     the whole budget. `ttl` bounds how late after the receipt a page may still leave. `silent` cards do
-    not buzz. `alphabet` and `max_segments` of its texts are those of the house where it has none. `limits` are for the
-    SMS about all its incidents together, within those of the house.
+    not buzz. `alphabet` and `max_segments` of its texts are those of the house where it has none, and so is `template`,
+    the words of its pages. `limits` are for the SMS about all its incidents together, within those of the house.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Route:
     alphabet: str | None = None
     max_segments: int | None = None
     limits: tuple[AnyWindow, ...] = ()
+    template: str = ""
 
     @property
     def catches_all(self) -> bool:

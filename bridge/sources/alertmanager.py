@@ -36,6 +36,8 @@ def understand(value: Any, now: datetime) -> Report:
         truncated=reading.count(body.get("truncatedAlerts")),
         whole_group_over=group.status is AlertStatus.RESOLVED and not any(a.is_firing for a in alerts),
         notification_reason=reading.line(body.get("notification_reason"), "notification_reason"),
+        group_labels=reading.texts(body.get("groupLabels")),
+        url=group.url,
     )
 
 
@@ -66,6 +68,7 @@ def _alert(value: Any, path: str, group: _Group, now: datetime) -> Alert:
         ends_at=ended if status is AlertStatus.RESOLVED else None,
         source_url=reading.url(told.get("generatorURL")) or group.url,
         runbook_url=reading.url(annotations.get("runbook_url")),
+        annotations=reading.texts(annotations),
     )
 
 

@@ -38,6 +38,7 @@ def understand(value: Any, now: datetime) -> Report:
         description=rest,
         ends_at=now if status is AlertStatus.RESOLVED else None,
         source_url=reading.url(body.get("url")) or _first_link(body.get("links")),
+        annotations={"summary": name, "description": rest},
     )
     return Report(group_key=key, alerts=(alert,), whole_group_over=status is AlertStatus.RESOLVED)
 

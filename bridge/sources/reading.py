@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -130,6 +131,14 @@ def labels(value: Any, path: str) -> dict[str, str]:
         else line(label, f"{path}.{clean(name, 60)}")
         for name, label in told
     }
+
+
+def texts(value: Any) -> dict[str, str]:
+    """What of this object is text, cleaned; the rest is left out, for nothing depends on it."""
+    if not isinstance(value, dict):
+        return {}
+    told = ((name, text) for name, text in value.items() if isinstance(text, str))
+    return {clean(name, LONGEST_LABEL): clean(text, LONGEST_LABEL) for name, text in islice(told, _MOST_LABELS)}
 
 
 def status(value: Any, path: str, otherwise: AlertStatus = AlertStatus.FIRING) -> AlertStatus:

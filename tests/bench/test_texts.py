@@ -91,7 +91,9 @@ def test_a_route_that_pages_for_one_severity_alone_implies_it(reading: Reading) 
 def test_every_rule_is_measured_on_every_kind_of_place() -> None:
     rules = read([EXAMPLES, MANIFESTS]).rules
     rows = {(row.letters, row.size): row for row in texts.table(rules)}
-    assert {(letters, size) for letters in ("Latin", "Cyrillic") for size in texts.SIZES} == rows.keys()
+    spoken = ("Latin", "Cyrillic", "Cyrillic, `alphabet: auto`")
+    assert {(letters, size) for letters in spoken for size in texts.SIZES} == rows.keys()
+    assert rows[spoken[1], 1].all.telling < rows[spoken[2], 1].all.telling  # spelled in Latin, more of it fits
     assert rows["Latin", 1].all.texts == len(rules) * len(texts.PLACES) == 13 * 4
     twenty = rows["Cyrillic", 20].all
     assert twenty.texts == 13 * 4 and twenty.promtotwilio == 2 * 20 * twenty.texts

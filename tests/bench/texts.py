@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.domain.escalation import Policy, Step
-from bridge.domain.house import House, SourceRules
+from bridge.domain.house import House, Person, SourceRules
 from bridge.domain.routing import Route, parse_matcher
 from bridge.domain.sms import measure
 from bridge.explain_rules import Reading, folded, read_rules
@@ -56,8 +56,8 @@ def _long_host(name: str, number: int) -> str:
 
 
 def _pod(name: str, number: int) -> str:
-    if name == "instance":
-        return f"10.244.{3 + number}.17:8080"
+    if name == "instance":  # the exporter that watches them all: it tells nothing apart
+        return "10.244.0.12:8080"
     if name in ("pod", "pod_name"):
         return f"checkout-7c9f6d9b5d-{_POD_ENDS[number % 10][:4]}{'lkdtz'[number // 10]}"
     return plausible(name, number)
@@ -216,6 +216,12 @@ def _made_of(pieces: Sequence[str], name: str) -> bool:
     return re.search(rf"(?<![^\W_]){pattern}(?![^\W_])", name) is not None
 
 
+def says(reading: Reading) -> bool:
+    """Whether the text has the beginning of what the summary says: two words, or all of it; worth having, no more."""
+    words = folded(reading.incident.fact).split()[:2]
+    return not words or " ".join(words).rstrip(".,:;!") in folded(reading.text)
+
+
 def _has_word(text: str, *words: str) -> bool:
     return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) for word in words if word)
 
@@ -257,13 +263,14 @@ def _promtotwilio(alert: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Cell:
-    """Sums over texts. `lost` counts what was not intact, `examples` shows some."""
+    """Sums over texts. `told`: with words of its summary; `lost` counts what was not intact, `examples` shows some."""
 
     texts: int = 0
     good: int = 0
     parts: int = 0
     sachet: int = 0
     promtotwilio: int = 0
+    told: int = 0
     lost: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
 
@@ -271,6 +278,7 @@ class Cell:
         self.texts += 1
         self.parts += reading.size.segments
         self.good += seen.intact and reading.size.segments == 1
+        self.told += says(reading)
         self.sachet += sum(measure(text).segments for text in sachet(webhook))
         self.promtotwilio += sum(measure(text).segments for text in promtotwilio(webhook))
         for what in ("status", "name", "severity", "place"):
@@ -280,12 +288,17 @@ class Cell:
             self.examples.append(reading.text)
 
     def __iadd__(self, other: "Cell") -> "Cell":
-        for name in ("texts", "good", "parts", "sachet", "promtotwilio"):
+        for name in ("texts", "good", "parts", "sachet", "promtotwilio", "told"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for what, times in other.lost.items():
             self.lost[what] = self.lost.get(what, 0) + times
         self.examples += other.examples
         return self
+
+    @property
+    def telling(self) -> float:
+        """Of texts with words of the summary in them, in percent."""
+        return 100 * self.told / self.texts if self.texts else 0.0
 
     @property
     def share(self) -> float:
@@ -327,22 +340,28 @@ class Row:
 
 
 def table(rules: Sequence[Rule], house: House = HOUSE) -> Iterator[Row]:
-    """Latin and Cyrillic, alone and in groups."""
-    spoken = {"Latin": list(rules), "Cyrillic": in_russian(rules)}
+    """Latin, Cyrillic, and Cyrillic for somebody who lets it be spelled in Latin; alone and in groups."""
+    russian, reader = in_russian(rules), Person("aigerim", alphabet="auto")
+    spoken = {
+        "Latin": (list(rules), house),
+        "Cyrillic": (russian, house),
+        "Cyrillic, `alphabet: auto`": (russian, replace(house, people={reader.name: reader})),
+    }
     for letters, size in product(spoken, SIZES):
-        yield Row(letters, size, {place: measured(spoken[letters], house, place, size) for place in PLACES})
+        told, there = spoken[letters]
+        yield Row(letters, size, {place: measured(told, there, place, size) for place in PLACES})
 
 
 HEAD = """\
-| summaries | alerts | in one part, all intact | parts a page | sachet | promtotwilio |
-|---|---|---|---|---|---|"""
+| summaries | alerts | in one part, all intact | and words of the summary | parts a page | sachet | promtotwilio |
+|---|---|---|---|---|---|---|"""
 
 
 def line(row: Row) -> str:
     """A row as the README has it."""
     cell = row.all
     means = " | ".join(f"{cell.mean(what):.2f}" for what in ("parts", "sachet", "promtotwilio"))
-    return f"| {row.letters} | {row.size} | {cell.share:.1f} % | {means} |"
+    return f"| {row.letters} | {row.size} | {cell.share:.1f} % | {cell.telling:.0f} % | {means} |"
 
 
 def main(paths: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def without_a_column(file: Path) -> None:
         (Path.mkdir, "bridge.db: cannot open this database: it is a folder; let storage.url name a file in it"),
         (a_diary, "bridge.db: this database is damaged (file is not a database); move it away"),
         (another_programs, "bridge.db: this database is damaged (it lacks tables of ours); move it away"),
-        (a_newer_program_s, "bridge.db: its schema is version 9999, and this program knows no newer than 0005; run"),
+        (a_newer_program_s, "bridge.db: its schema is version 9999, and this program knows no newer than 0006; run"),
         (cut_off, "bridge.db: this database is damaged (database disk image is malformed); move it away"),
         (without_a_column, "bridge.db: this database is damaged (its table notification has no column reason); move"),
     ],

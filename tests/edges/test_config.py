@@ -1266,6 +1266,7 @@ def _secrets_of(folder: Folder, text: str) -> None:
     for place, name in enumerate(re.findall(r"_file: (\S+)", text)):
         folder.secret(name, "https://host.example.net/1" if "_url" in name else f"secret-{place}")
     folder.secret("oncall.ics", "")
+    folder.secret("page.j2", "{{ title }}")
 
 
 def _commented() -> str:
@@ -1294,6 +1295,7 @@ def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: 
     text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
     assert secrets == text.count("${") == 10
     folder.secret("oncall.ics", "")
+    folder.secret("page.j2", "{{ title }}")
     variables = re.findall(r"\$\{(\w+)\}", text)
     config = folder.load(text, {name: f"https://host.example/{name}" for name in variables})
     assert folder.warnings(config) == []

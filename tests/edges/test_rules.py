@@ -17,7 +17,7 @@ from bridge.gotemplates import Fields, fill, labels_named
 from bridge.rules import Rule, firing, labels_of, plausible, read, value_of
 from tests.edges.cli_scene import a_config, typed
 from tests.fakes import START
-from tests.test_documents import ROOT
+from tests.test_documents import README, ROOT
 from tests.world import CONFIG, a_world
 
 EXAMPLES = ROOT / "examples" / "rules.yml"
@@ -327,3 +327,9 @@ def test_what_is_missing_is_asked_for(tmp_path: Path, words: list[str], sentence
 def test_another_hour_is_the_hour_they_tell() -> None:
     said = typed("explain", "--rules", EXAMPLES, "--at", "2026-12-24T03:00")
     assert " 03:00 #1042" in said.out
+
+
+def test_the_readme_shows_ten_texts_as_they_are() -> None:
+    told = typed("explain", "--rules", EXAMPLES, "--at", "2026-12-24T03:10", "-o", "json").json["texts"]
+    assert len(told) == 10 and {one["segments"] for one in told} == {1}
+    assert "```\n" + "".join(f"{one['text']}\n" for one in told) + "```\n" in README

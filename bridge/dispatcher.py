@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, duty, escalator, links, silencing, storms, watch
+from bridge import answering, duty, escalator, links, previews, silencing, storms, watch
 from bridge.admission import Admission, Parsed
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -154,7 +154,9 @@ class Dispatcher:
             recipient = to if isinstance(to, Denied) else _recipient(replace(request, to=to), house)
             if isinstance(recipient, Denied):
                 return recipient
-            if wrong := _wrong_text(request, house) or _wrong_options(request, now):
+            if why := previews.why_not_typed(request.text, house.sms.typed_max_segments):
+                return Denied(why, field="text")
+            if wrong := _wrong_options(request, now):
                 return wrong
             row = _planned(request, recipient, now)
             if request.send_at is None and (denied := _over_limit(tx, house, row, now)):
@@ -504,22 +506,6 @@ def _recipient(request: SmsRequest, house: House) -> _Recipient | Denied:
             forbidden=True,
         )
     return _Recipient(number, person)
-
-
-def _wrong_text(request: SmsRequest, house: House) -> Denied | None:
-    text = request.text
-    if not text.strip():
-        return Denied("there is no text to send", field="text")
-    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
-        return Denied("the text has a character that no phone can show (NUL or half an emoji)", field="text")
-    size, most = sms.measure(text), house.sms.typed_max_segments
-    if size.segments > most:
-        return Denied(
-            f"the text takes {size.segments} segments ({size.characters} characters in {size.alphabet}); "
-            f"at most {most} go out (sms.typed_max_segments)",
-            field="text",
-        )
-    return None
 
 
 def _wrong_options(request: SmsRequest, now: datetime) -> Denied | None:

@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from bridge.domain.notification import Notification
+    from bridge.domain.preview import Preview
     from bridge.explain import ExplainedIncident, Explanation
     from bridge.explain_rules import Reading
 
@@ -346,6 +347,20 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
 
 def _iso(at: datetime | None, zone: ZoneInfo) -> str | None:
     return at.astimezone(zone).isoformat() if at else None
+
+
+def say_preview(seen: "Preview") -> None:
+    """The text as it would be cut, what it is billed as, and what there is to say about it."""
+    from bridge import previews
+
+    for number, part in enumerate(seen.parts, start=1):
+        say(f"  {number}  {part}" if seen.size.segments > 1 else f"  {part}")
+    left = f"room for {seen.units_left} more" + (" in the last" if seen.size.segments > 1 else "")
+    say(f"{previews.billed(seen.size)}, {left}")
+    if seen.replaced:
+        say(f"replaced: {previews.swapped(seen.replaced)}")
+    for sentence in filter(None, (previews.because(seen), previews.helps(seen), previews.too_long(seen))):
+        say(sentence)
 
 
 def say_readings(readings: Sequence["Reading"], *, has_config: bool) -> None:

@@ -18,6 +18,7 @@ from bridge.domain.house import House, Person
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, Purpose, State, lost_token
 from bridge.domain.phone import PhoneNumber, region_name
+from bridge.domain.preview import preview
 from bridge.domain.retry import LOOKS
 from bridge.ports import (
     IncidentView,
@@ -31,6 +32,7 @@ from bridge.ports import (
     TroubleView,
     View,
 )
+from bridge.previews import after, before, counted
 from bridge.requests import Answered, Denied
 from bridge.texts import length, ordinal
 
@@ -614,7 +616,14 @@ def _sms(view: SmsView) -> str:
     parts = [f"{_MARKS[n.state]} #{n.id} {who}", _became(n, view.zone, view.now, view.problem) + _hint(n)]
     if n.state.is_final:
         parts += filter(None, (_size(n), f"asked by {spoken(view.asked_by)}"))
-    return " · ".join(parts)
+    elif n.state is not State.UNCERTAIN:
+        parts += filter(None, (_billed(n),))
+    return "\n".join(filter(None, (" · ".join(parts), _advice(n))))
+
+
+def _advice(n: Notification) -> str:
+    """What made it dear; nothing of what cost nothing, nor once its text is forgotten."""
+    return after(preview(n.text)) if n.text and n.state not in (State.FAILED, State.CANCELLED) else ""
 
 
 def _about_lost(n: Notification) -> tuple[tuple[Button, ...], ...]:
@@ -689,11 +698,12 @@ def _size(n: Notification) -> str:
     if not n.message_id or not n.segments:
         return ""
     cost = f", {n.cost} {n.currency or ''}".rstrip() if n.cost is not None else ""
-    return f"{_segments(n.segments)}{cost}"
+    return f"{_billed(n)}{cost}"
 
 
-def _segments(count: int) -> str:
-    return f"{count} segment{'' if count == 1 else 's'}"
+def _billed(n: Notification) -> str:
+    """`gsm7, 1 segment`"""
+    return ", ".join(filter(None, (n.alphabet, counted(n.segments, "segment") if n.segments else "")))
 
 
 def _number(n: Notification) -> PhoneNumber | None:
@@ -716,7 +726,8 @@ def _question(view: QuestionView) -> Rendered:
         case None:
             head = f"Send this? #{q.id} to {q.number.whole} · {region_name(q.number.region)}, {q.number.kind}"
             text = f'"{q.text}"   {", ".join(_how(view))}'
-            words = "\n".join((f"{head} · {q.why}" if q.why else head, text, f"only {asker} can press, until {until}"))
+            asks = f"only {asker} can press, until {until}"
+            words = "\n".join((f"{head} · {q.why}" if q.why else head, text, *before(preview(q.text)), asks))
             row = (
                 Button("Send", data=question_data(q, send=True)),
                 Button("Don't send", data=question_data(q, send=False)),
@@ -732,7 +743,7 @@ def _question(view: QuestionView) -> Rendered:
 
 def _how(view: QuestionView) -> list[str]:
     q = view.question
-    how = [q.alphabet, f"{len(q.text)} characters", _segments(q.segments)]
+    how = [q.alphabet, counted(len(q.text), "character"), counted(q.segments, "segment")]
     if q.sender_id:
         how.append(f"from {q.sender_id}")
     if q.options.get("send_at"):

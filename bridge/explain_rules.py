@@ -75,19 +75,11 @@ def read_rules(
         incident, plan = max(foresee(house, receipt, report, now, _NUMBER), key=lambda opened: bool(opened[1]))
         route = house.route(incident.route)
         row = plan[0] if plan else Notification(_NUMBER + 1, "", now, now, incident_id=incident.id)
-        row = replace(row, link_token=_TOKEN)
+        row = replace(row, link_token=_TOKEN, person=row.target)
         text = wording(incident, row, house, now)
         left_out = tuple(_dropped(incident, route, text, address(house, row)))
         labels = report.alerts[0].labels
         yield Reading(rule, labels, incident, incident.route, bool(plan), text, sms.measure(text), left_out)
-
-
-def implies(route: Route | None, severity: str) -> bool:
-    """Whether who is paged by this route knows the severity without being told it."""
-    if route is None or not severity:
-        return not severity
-    asks = [one for one in route.matchers if one.label == "severity" and one.operator == "="]
-    return any(one.value == severity for one in asks) or (route.critical and severity == "critical")
 
 
 def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> Iterator[str]:
@@ -103,7 +95,7 @@ def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> I
     if kept < len(fact):
         words = incident.fact.split()
         yield f'"{" ".join(words[kept:])}"' if len(words) == len(fact) else "the end of what it says"
-    if folded(incident.severity) not in told and not implies(route, incident.severity):
+    if folded(incident.severity) not in told and not (route and route.implies(incident.severity)):
         yield f"severity {incident.severity}"
     if link and link not in text:
         yield "the link"

@@ -498,7 +498,7 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
         return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
-        text = wording(incident, row, house, now)
+        text = wording(incident, replace(row, person=person.name if person else None), house, now)
         validity = house.sms.page_validity
     assert text is not None
     size = sms.measure(text)
@@ -516,17 +516,20 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
 
 
 def wording(incident: Incident, row: Notification, house: House, now: datetime) -> str:
-    """The SMS about an incident, as it has to read now."""
-    zone = house.zone_of(incident.chat)
+    """The SMS about an incident, as it has to read now for this row's person."""
+    zone, rules = house.zone_of(incident.chat), house.texting(incident.route, row.person)
     match row.purpose:
         case Purpose.TAKEN:
-            return texts.taken(incident, house.sms, house.spoken(incident.acknowledged_by))
+            return texts.taken(incident, rules, house.spoken(incident.acknowledged_by))
         case Purpose.OVER:
-            return texts.over(incident, house.sms, zone, house.spoken(incident.acknowledged_by))
+            return texts.over(incident, rules, zone, house.spoken(incident.acknowledged_by))
         case Purpose.PAGE:
             call, link = row.round - incident.first_round + 1, links.address(house, row)
-            late = _lateness(row, incident, now)
-            return texts.page(incident, house.sms, zone, late=late, call=call, again=row.step == 0, link=link)
+            route, late = house.route(incident.route), _lateness(row, incident, now)
+            implied = route is not None and route.implies(incident.severity)
+            return texts.page(
+                incident, rules, zone, late=late, call=call, again=row.step == 0, link=link, implied=implied
+            )
         case _:
             assert_never(row.purpose)
 
@@ -582,7 +585,7 @@ def _digest(
     order = sorted(told.values(), key=lambda incident: (not incident.critical, not incident.is_storm, incident.id))
     lates = (_lateness(one, told[one.incident_id], now) for one in rows if one.incident_id is not None)
     late = max((late for late in lates if late), default=None)
-    text = texts.digest(order, house.sms, late=late)
+    text = texts.digest(order, house.texting(order[0].route, row.person), late=late)
     size = sms.measure(text)
     return replace(row, carried_by=row.id, text=text, alphabet=size.alphabet, segments=size.segments)
 

@@ -1,21 +1,26 @@
 """The words of an SMS: what broke, where, how bad, since when, and the number to name it by.
 
-All of it is GSM-7 unless the alert's own words are not. Shortened by meaning: the name, the first
-places, the clock and the number stay; the fact gives way first.
+All of it is GSM-7 unless the alert's own words are not. Shortened by meaning: the fact gives way first, then places
+beyond the first, the link and the severity; the name, the first place, the hour and the number stay longest.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from bridge.domain import sms
 from bridge.domain.alert import Alert
 from bridge.domain.house import House, SmsRules
 from bridge.domain.incident import Incident
+from bridge.domain.letters import GSM7
+from bridge.domain.places import heads, is_address, tails
 from bridge.domain.rota import FOREVER, Roster
+from bridge.domain.shortening import Sentence, first_that_fits, squeezed
 
-_ADDRESS = re.compile(r"^[\d.:]+$")
 _ASIDE = re.compile(r"\s*\((?:instance|on|host) [^)]*\)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
@@ -23,18 +28,27 @@ _LATE = re.compile(r"LATE \d+m\. ")
 _LINK = re.compile(r" (https?://\S+/a/)([1-9A-HJ-NP-Za-km-z]{11})$")
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
-_LEAST_FACT = 20  # characters; a shorter stump tells nothing
+_SHORT = {"critical": "crit", "warning": "warn", "information": "info", "emergency": "emerg"}
+
+# No source is trusted to be brief: what is longer than this is cut before anybody looks at it.
+_READ = 4000  # characters of a description, for its first sentence
+_LONGEST_FACT = 400
+_LONGEST_TITLE = 400
+_LONGEST_SEVERITY = 20
+_SHORT_TITLE = 24  # characters of a name that is too long, while there is a place to name as well
+_LABELS_KNOWN = 64
 
 
 def fact(alert: Alert, where: str) -> str:
     """The first sentence that says more than the alert's name and place: of the description, else the summary."""
-    known = _words(" ".join((alert.name, where, *alert.labels.values()))) | _FILLERS
+    labels = (value[:_LONGEST_FACT] for value in list(alert.labels.values())[:_LABELS_KNOWN])
+    known = _words(" ".join((alert.name[:_LONGEST_FACT], where, *labels))) | _FILLERS
     for text in (alert.description, alert.summary):
-        sentence = _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
-        sentence = " ".join(_ASIDE.sub("", sentence).split())
+        sentence = _SENTENCE_END.split(text[:_READ].strip(), maxsplit=1)[0]
+        sentence = _clean(_ASIDE.sub("", _clean(sentence, _LONGEST_FACT)))
         if _words(sentence) - known:
             return sentence
-    return " ".join(alert.summary.split())
+    return _clean(alert.summary, _LONGEST_FACT)
 
 
 def page(
@@ -46,11 +60,13 @@ def page(
     call: int = 1,
     again: bool = False,
     link: str = "",
+    implied: bool = False,
 ) -> str:
     """The SMS that pages somebody, in at most `rules.max_segments`; never fails for its length.
 
-    `call` counts how often the whole plan has been climbed; `again`: it goes to who had it before. `link` is never
-    cut: the fact gives way to it, and it to the name, the first place, the hour and the number.
+    `call` counts how often the whole plan has been climbed; `again`: it goes to who had it before. `implied`: its
+    route says how bad it is, so the text does not. `link` is never cut: the fact gives way to it, and it to the name,
+    the first place, the hour and the number.
     """
     front = "TEST, nothing is broken. " if incident.test else ""
     if call > 1:
@@ -58,53 +74,59 @@ def page(
     if again:
         front += "Back to you: "
     front += _lateness(late)
-    tail = f" {hour(incident.started_at, incident.opened_at, zone)} #{incident.id}"
-    places = [sms.plain(name, rules.alphabet) for name in incident.places]
-    title, told = (sms.plain(text, rules.alphabet) for text in (incident.title, incident.fact))
-    briefer = [_brief(name) for name in places]
-    least = f"{front}{title}{_where(incident, briefer[:1])}"
-    if link and sms.measure(f"{least}{tail} {link}").segments <= rules.max_segments:
-        tail += f" {link}"
-    most = min(len(places), _PLACES_NAMED)
-    for named in (places[:most], briefer[:most]):
-        whole = _joined(f"{front}{title}{_where(incident, named)}", told)
-        if sms.measure(whole + tail).segments <= rules.max_segments:
-            return whole + tail
-    for count in range(most, 0, -1):
-        head = f"{front}{title}{_where(incident, briefer[:count])}"
-        text = sms.shorten(_joined(head, told), rules.max_segments, tail)
-        if len(text) - len(tail) - len(head) >= _LEAST_FACT:
-            return text
-    text = sms.shorten(_joined(least, told), rules.max_segments, tail)
-    return text if text.startswith(least) else sms.shorten(least, rules.max_segments, tail)
+    clock = f" {hour(incident.started_at, incident.opened_at, zone)} #{incident.id}"
+    named = (_clean(name) for name in incident.places[: _PLACES_NAMED if incident.firing > 1 else 1])
+    severity = "" if implied else _clean(incident.severity, _LONGEST_SEVERITY)
+
+    def made(parts: Sequence[str]) -> _Page:
+        title, told, within, how_bad, *places = parts
+        return _Page(incident, front, clock, link, title, told, within, how_bad, tuple(places))
+
+    said = (_clean(incident.title), _clean(incident.fact), _clean(incident.within), severity, *named)
+    return made(_lettered(said, rules, lambda parts: made(parts).whole)).fitted(rules.max_segments)
 
 
 def digest(incidents: Sequence[Incident], rules: SmsRules, *, late: timedelta | None = None) -> str:
     """One SMS for several that waited: as many by name as there is room for, the rest counted."""
-    told = [sms.plain(f"{_named(incident)} #{incident.id}", rules.alphabet) for incident in incidents]
-    head = f"{_lateness(late)}{len(told)} incidents: "
-    for named in range(len(told), 0, -1):
-        rest = f" +{len(told) - named} more" if named < len(told) else ""
-        text = head + ", ".join(told[:named]) + rest
-        if sms.measure(text).segments <= rules.max_segments:
-            return text
-    return sms.shorten(head + told[0], rules.max_segments, f" +{len(told) - 1} more")
+    front, numbers = f"{_lateness(late)}{len(incidents)} incidents: ", [f" #{incident.id}" for incident in incidents]
+
+    def listed(parts: Sequence[str], named: int) -> str:
+        shown = [parts[2 * n] + parts[2 * n + 1] + numbers[n] for n in range(named)]
+        rest = f" +{len(numbers) - named} more" if named < len(numbers) else ""
+        return front + ", ".join(shown) + rest
+
+    said = [part for incident in incidents for part in (_clean(incident.title), _briefly_where(incident))]
+    said = _lettered(said, rules, lambda parts: listed(parts, len(numbers)))
+    text = first_that_fits(range(len(numbers), 0, -1), lambda named: listed(said, named), rules.max_segments)
+    if sms.measure(text).segments <= rules.max_segments:
+        return text
+    rest = f" +{len(numbers) - 1} more" if len(numbers) > 1 else ""
+    return _cut(front, said[0], "", numbers[0] + rest, rules.max_segments)
 
 
 def taken(incident: Incident, rules: SmsRules, who: str) -> str:
     """The SMS to those who were paged: somebody has it."""
-    return sms.shorten(
-        sms.plain(f"{who} has {_named(incident)}", rules.alphabet), rules.max_segments, f" #{incident.id}"
-    )
+    return _note(incident, rules, f"{who} has ", [""])
 
 
 def over(incident: Incident, rules: SmsRules, zone: ZoneInfo, who: str) -> str:
     """The SMS to those who were paged: it is over."""
     ended = incident.ended_at or incident.opened_at
     lasted = int(incident.lasted(ended) / timedelta(minutes=1))
-    had = f" {who} had it." if who else ""
-    said = f"OK {_named(incident)}: over at {hour(ended, ended, zone)} after {lasted}m.{had}"
-    return sms.shorten(sms.plain(said, rules.alphabet), rules.max_segments, f" #{incident.id}")
+    at, after = f": over at {hour(ended, ended, zone)}", f" after {lasted}m."
+    return _note(incident, rules, "OK ", [*([f"{at}{after} {who} had it."] if who else ()), at + after, at])
+
+
+def _note(incident: Incident, rules: SmsRules, before: str, news: Sequence[str]) -> str:
+    """What became of an incident: the news, from the longest, and then the place give way to its name."""
+    tail = f" #{incident.id}"
+    said = (before, _clean(incident.title), _briefly_where(incident), *news)
+    before, title, where, *news = _lettered(said, rules, lambda parts: "".join(parts[:4]) + tail)
+    steps = [*(where + one for one in news), news[-1]]
+    text = first_that_fits(steps, lambda step: f"{before}{title}{step}{tail}", rules.max_segments)
+    if sms.measure(text).segments <= rules.max_segments:
+        return text
+    return _cut(before, title, news[-1], tail, rules.max_segments)
 
 
 def ordinal(count: int) -> str:
@@ -142,26 +164,188 @@ def _lateness(late: timedelta | None) -> str:
     return "" if late is None else f"LATE {int(late.total_seconds() // 60)}m. "
 
 
-def _brief(place: str) -> str:
-    """A host without its domain; an address whole."""
-    return place if _ADDRESS.match(place) else place.split(".", maxsplit=1)[0]
+def _clean(text: str, longest: int = _LONGEST_TITLE) -> str:
+    """On one line, and no longer than an SMS could ever show."""
+    line = " ".join(text[: 2 * longest].split())
+    return line if len(line) <= longest else line[:longest] + "..."
 
 
-def _named(incident: Incident) -> str:
-    """What it is called where there is room for little: its name, and the place when there is one."""
-    where = _brief(incident.places[0]) if len(incident.places) == 1 else ""
-    return " ".join(filter(None, (incident.title, where)))
-
-
-def _where(incident: Incident, named: Sequence[str]) -> str:
-    """` db1`, or ` x7: db1 db2 +5` when several fire."""
+def _briefly_where(incident: Incident) -> str:
+    """` db1`, or ` x7`, where there is room for little."""
     if incident.is_storm:
         return ""
-    if incident.firing <= 1:
-        return f" {named[0]}" if named else ""
-    unnamed = max(len(incident.places), incident.firing) - len(named) if named else 0
-    listed = " ".join(named) + (f" +{unnamed}" if unnamed > 0 else "")
-    return f" x{incident.firing}: {listed}".rstrip(": ")
+    several = incident.firing if incident.is_open else incident.total
+    count = f" x{several}" if several > 1 else ""
+    one = incident.places[0] if len(incident.places) == 1 else incident.within
+    return "".join(f" {name}" for name in heads([_clean(one)]) if name) + count
+
+
+def _lettered(fields: Sequence[str], rules: SmsRules, whole: Callable[[Sequence[str]], str]) -> list[str]:
+    """The parts of a text in its alphabet; `whole` says how they read together, for what all of it would cost."""
+    if all(map(GSM7.issuperset, fields)):
+        return list(fields)
+    kept = [sms.plain(field, rules.alphabet) for field in fields]
+    if rules.may_spell and sms.is_worth_spelling(whole(kept)):
+        kept = [sms.plain(field, sms.Alphabet.GSM7) for field in fields]
+    return [field[:_LONGEST_TITLE] for field in kept]  # an emoji has a long name
+
+
+def _cut(before: str, title: str, after: str, tail: str, segments: int) -> str:
+    """The text with as much of its title as there is room for."""
+    words = Sentence(title)
+    room = before + after + tail
+    text = first_that_fits(
+        range(max(1, len(words))), lambda gone: f"{before}{words.without(gone, room)}{after}{tail}", segments
+    )
+    return text if sms.measure(text).segments <= segments else sms.shorten(before + title, segments, tail)
+
+
+class _Shape(NamedTuple):
+    """How much of each part of a page is shown; of the fact and the name, how many words are gone."""
+
+    form: int = 0  # of its places: 0 in full, 1 by their heads, 2 by what differs
+    places: int = _PLACES_NAMED
+    severity: int = 0  # 0 in full, 1 short, 2 not at all
+    fact: int = 0
+    within: bool = True
+    link: bool = True
+    squeezed: int = 0  # characters of the only place named; 0: all of them
+    title: int = 0
+    front: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page before it is cut to its room: its parts, each in the alphabet that it is to have."""
+
+    incident: Incident
+    front: str
+    clock: str
+    link: str
+    title: str
+    fact: str
+    within: str
+    severity: str
+    places: tuple[str, ...]
+
+    @property
+    def whole(self) -> str:
+        """All of it, however long."""
+        return _Telling(self).told(_Shape())
+
+    def fitted(self, segments: int) -> str:
+        """As much of it as there is room for; no link where that would cost the name, the place, the hour or number."""
+        telling = _Telling(self)
+
+        def fits(shape: _Shape) -> bool:
+            return sms.measure(telling.told(shape)).segments <= segments
+
+        if fits(_Shape()):
+            return self.whole
+        steps = list(telling.steps(link=True)) if self.link else []
+        if not (steps and fits(steps[-1])):
+            steps = list(telling.steps(link=False))
+        text = first_that_fits(steps, telling.told, segments)
+        return text if sms.measure(text).segments <= segments else sms.shorten(self.title, segments, self.clock)
+
+
+class _Telling:
+    """The steps in which a page gives way, and how it reads at each."""
+
+    def __init__(self, page: _Page) -> None:
+        self._page = page
+        self._is_plain = all(map(GSM7.issuperset, (page.front, page.title, page.severity, *page.places)))
+
+    @cached_property
+    def _title(self) -> Sentence:
+        return Sentence(self._page.title)
+
+    @cached_property
+    def _fact(self) -> Sentence:
+        return Sentence(self._page.fact)
+
+    @cached_property
+    def _forms(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+        brief = heads(self._page.places)
+        return self._page.places, brief, tails(brief)
+
+    def steps(self, *, link: bool) -> Iterator[_Shape]:
+        """From the whole page to its least, each step a part of the one before; those with a link keep it."""
+        page, fact = self._page, self._fact
+        # A fact that alone needs UCS-2 takes more than half of the room of everything else.
+        dear = self._is_plain and not GSM7.issuperset(page.fact)
+        shape = _Shape(places=min(len(page.places), _PLACES_NAMED), link=link)
+        yield shape
+        for form in (1, 2):
+            shape = shape._replace(form=form)
+            yield shape
+        for least, places, severity in ((60, 3, 0), (40, 2, 1), (12 if dear else 20, 2, 1)):
+            for gone in range(shape.fact + 1, fact.down_to(least) + 1):
+                shape = shape._replace(fact=gone)
+                yield shape
+            while not dear and shape.places > places:
+                shape = shape._replace(places=shape.places - 1)
+                yield shape
+            shape = shape._replace(severity=max(shape.severity, severity))
+            yield shape
+        shape = shape._replace(fact=len(fact))
+        yield shape
+        while shape.places > 1:
+            shape = shape._replace(places=shape.places - 1)
+            yield shape
+        shape = shape._replace(within=False)
+        yield shape
+        shape = shape._replace(squeezed=48)
+        yield shape
+        if not link:
+            yield from self._stumps(shape)
+
+    def _stumps(self, shape: _Shape) -> Iterator[_Shape]:
+        """What is left of a page whose name and place are too long for all else."""
+        shape = shape._replace(squeezed=32)
+        yield shape
+        shape = shape._replace(severity=2)
+        yield shape
+        for gone in range(1, self._title.down_to(_SHORT_TITLE) + 1):
+            shape = shape._replace(title=gone)
+            yield shape
+        shape = shape._replace(squeezed=20)
+        yield shape
+        shape = shape._replace(places=0)
+        yield shape
+        for gone in range(shape.title + 1, len(self._title)):
+            shape = shape._replace(title=gone)
+            yield shape
+        yield shape._replace(front=False)
+
+    def told(self, shape: _Shape) -> str:
+        """The page in this shape."""
+        page = self._page
+        places = (self._forms[shape.form] if shape.form else page.places)[: shape.places]
+        severity = (page.severity, _SHORT.get(page.severity.lower(), page.severity), "")[shape.severity]
+        front = page.front if shape.front else "TEST. " if page.incident.test else ""
+        beside = "" if self._is_plain else "".join((front, page.title, severity, *places))
+        if shape.squeezed and places and not is_address(places[0]):
+            places = [squeezed(places[0], shape.squeezed, sms.ellipsis_for(beside))]
+        title = self._title.without(shape.title, beside) if shape.title else page.title
+        fact = page.fact
+        if shape.fact:
+            fact = self._fact.without(shape.fact, beside) if shape.fact < len(self._fact) else ""
+        head = f"{front}{title}{self._where(places, f' ({severity})' if severity else '', shape)}"
+        link = f" {page.link}" if page.link and shape.link else ""
+        return f"{_joined(head, fact)}{page.clock}{link}"
+
+    def _where(self, named: Sequence[str], severity: str, shape: _Shape) -> str:
+        """` db1 (warning)`, or ` x7 (warning): db1 db2 +5` when several fire."""
+        incident = self._page.incident
+        if incident.is_storm:
+            return severity
+        if incident.firing <= 1:
+            return "".join(f" {name}" for name in named[:1]) + severity
+        within = f" {self._page.within}" if self._page.within and shape.within else ""
+        unnamed = max(len(incident.places), incident.firing if len(incident.places) != 1 else 0) - len(named)
+        listed = " ".join(named) + (f" +{unnamed}" if named and unnamed > 0 else "")
+        return f"{within} x{incident.firing}{severity}" + (f": {listed}" if listed else "")
 
 
 def _joined(head: str, told: str) -> str:

@@ -307,6 +307,7 @@ def _people(sections: Mapping[str, Section], rules: SmsRules, unsure: bool) -> d
             number=_phone(section, rules, unsure),
             telegram_id=section.get("telegram_id", scalars.telegram_id),
             role=_role(section),
+            alphabet=section.get("alphabet", choice(*ALPHABETS)),
         )
         if person.number and numbers.setdefault(person.number, name) != name:
             section.problem(f"the same number as {shown(numbers[person.number])}; one person, one entry", "phone")
@@ -527,6 +528,8 @@ def _routes(
                 silent=section.get("silent", flag, False),
                 ttl=section.get("ttl", duration()),
                 hours=_route_hours(section, policies, intervals),
+                alphabet=section.get("alphabet", choice(*ALPHABETS)),
+                max_segments=section.get("max_segments", number(1, 10)),
             )
         )
     _look_for_dead_ends(sections, routes)

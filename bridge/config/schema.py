@@ -137,6 +137,10 @@ _PERSON = _keys(
     {
         "phone": {"description": "Where the SMS go, with + and country code.", "type": ["string", "integer"]},
         "telegram_id": _number("The user id; /id tells it. Without one they only receive.", 1),
+        "alphabet": _choice(
+            "Of their SMS: auto spells Cyrillic in Latin where that saves a segment, gsm7 always, unicode never.",
+            *ALPHABETS,
+        ),
         "role": _choice("observer sees, responder also texts people of this file, operator any number.", *ROLES),
     },
 )
@@ -251,6 +255,8 @@ _ROUTE = _keys(
         "priority": _choice("critical goes out before everything else.", *PRIORITIES),
         "continue": _flag("Goes on to the routes below after a match."),
         "silent": _flag("Cards that do not buzz."),
+        "max_segments": _number("How long its pages may be; sms.max_segments without it.", 1, 10),
+        "alphabet": _choice("Of its pages, as for people; sms.alphabet without it.", *ALPHABETS),
         "ttl": _duration("A page that could not leave for so long is dropped."),
         "mute_time_intervals": _words(
             "Inside any of these it pages nobody; what still fires at the end is paged then."
@@ -271,7 +277,8 @@ _SMS = _keys(
         "max_segments": _number("How long a page may be; each segment is billed.", 1, 10),
         "typed_max_segments": _number("How long a text of /sms or the API may be.", 1, 10),
         "alphabet": _choice(
-            "unicode keeps Cyrillic, 70 characters a segment; gsm7 spells it in Latin, 160.", *ALPHABETS
+            "auto keeps letters and replaces typography where that helps, unicode keeps both, gsm7 spells in Latin.",
+            *ALPHABETS,
         ),
         "default_region": _text("The country of numbers written without one, like 8 701 000 00 01."),
         "allowed_regions": _words("The only countries an SMS goes to; default_region alone without it."),

@@ -28,12 +28,16 @@ NOT_PEOPLE = frozenset({1087968824, 136817688, 777000})
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody in the config. Without a `telegram_id` they are a contact: they get SMS, they ask for none."""
+    """Somebody in the config. Without a `telegram_id` they are a contact: they get SMS, they ask for none.
+
+    `alphabet`: how they want to read their SMS; None leaves it to the route and the house.
+    """
 
     name: str
     number: PhoneNumber | None = None
     telegram_id: int | None = None
     role: Role = Role.OBSERVER
+    alphabet: str | None = None
 
     @property
     def spoken(self) -> str:
@@ -56,7 +60,10 @@ class ChatPlace:
 
 @dataclass(frozen=True, slots=True)
 class SmsRules:
-    """How texts are made and where they may go."""
+    """How texts are made and where they may go.
+
+    `may_spell`: with `alphabet` auto, letters may be spelled in Latin ones where that saves a segment.
+    """
 
     max_segments: int = 1
     typed_max_segments: int = 6
@@ -67,6 +74,7 @@ class SmsRules:
     where: tuple[str, ...] = ("instance", "host", "pod", "job")
     sender_id: str | None = None
     page_validity: int = 60  # minutes: nobody is woken at 07:00 by a trouble of 02:00
+    may_spell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,21 @@ class House:
 
     def route(self, name: str) -> Route | None:
         return next((route for route in self.routes if route.name == name), None)
+
+    def texting(self, route: str, person: str | None) -> SmsRules:
+        """How texts of this route are made for somebody; their own alphabet counts before the route's, and the house's.
+
+        `auto` of a person or a route allows Latin spelling. That of the house does not: nobody has said there that
+        they read it.
+        """
+        there, them = self.route(route), self.people.get(person or "")
+        wanted = (them.alphabet if them else None) or (there.alphabet if there else None)
+        return replace(
+            self.sms,
+            alphabet=wanted or self.sms.alphabet,
+            may_spell=wanted == "auto",
+            max_segments=(there.max_segments if there else None) or self.sms.max_segments,
+        )
 
     def pages_at(self, route: str, due: datetime) -> datetime:
         """When what is due then may leave: the hours of its route decide over every page, ring and question."""

@@ -48,6 +48,7 @@ _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+\.?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,9}://", re.IGNORECASE)
 _SHARED = re.compile(r"(?:[^-_]*[-_])*")  # the beginning of a name, up to its last separator
 _SAYS_NOTHING = frozenset(("www", "localhost"))
+_MOST_PARTS = 12  # of a host name; the rest counts as one
 _LEAST_SHARED = 3  # characters; to leave out fewer saves nothing
 
 
@@ -140,11 +141,16 @@ def tails(names: Sequence[str]) -> list[str]:
     return [names[0], *(name[length:] for name in names[1:])]
 
 
+def is_address(name: str) -> bool:
+    """Whether it is an IP address, of which a part is another address."""
+    return _ADDRESS.fullmatch(name) is not None
+
+
 def _labels(name: str) -> list[str]:
     """The parts of a host name; anything else is one part."""
     bare = _SCHEME.sub("", name, count=1)
     if bare != name:
         return [bare.rstrip("/")]
-    if _HOST.fullmatch(name) and not _ADDRESS.fullmatch(name):
-        return name.rstrip(".").split(".")
+    if _HOST.fullmatch(name) and not is_address(name):
+        return name.rstrip(".").split(".", _MOST_PARTS)
     return [name]

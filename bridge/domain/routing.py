@@ -57,7 +57,7 @@ class Route:
 
     Without a policy it posts to the chat only. `critical` goes out before everything else and may use
     the whole budget. `ttl` bounds how late after the receipt a page may still leave. `silent` cards do
-    not buzz.
+    not buzz. `alphabet` and `max_segments` of its texts are those of the house where it has none.
     """
 
     name: str
@@ -69,6 +69,8 @@ class Route:
     silent: bool = False
     ttl: timedelta | None = None
     hours: RouteHours = RouteHours()
+    alphabet: str | None = None
+    max_segments: int | None = None
 
     @property
     def catches_all(self) -> bool:
@@ -76,6 +78,11 @@ class Route:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(matcher.matches(labels) for matcher in self.matchers)
+
+    def implies(self, severity: str) -> bool:
+        """Whether whoever is paged by it knows this severity without being told."""
+        wanted = {one.value for one in self.matchers if (one.label, one.operator) == ("severity", "=")}
+        return severity in wanted or (self.critical and severity == "critical")
 
 
 def matching(routes: Iterable[Route], labels: Mapping[str, str]) -> list[Route]:

@@ -70,8 +70,12 @@ def measure(text: str) -> Size:
         units = len(text) + sum(map(text.count, EXTENSION))
     else:
         units = len(text.encode("utf-16-le", "surrogatepass")) // 2
-    # Only what is cut has to be weighed sign by sign: no pair of units may be torn apart.
-    segments = 1 if units <= alone else 1 + sum(1 for _ in _breaks(text, alphabet, joined))
+    if units <= alone:
+        segments = 1
+    elif units == len(text):
+        segments = -(-units // joined)
+    else:  # weighed sign by sign: no pair of units may be torn apart
+        segments = 1 + sum(1 for _ in _breaks(text, alphabet, joined))
     return Size(alphabet, len(text), units, segments)
 
 
@@ -102,26 +106,40 @@ def fit(text: str, alphabet: str = "auto", *, may_spell: bool = False) -> Fitted
     people read the script so: Cyrillic, Greek, accents, Georgian and Armenian, but not Chinese or Arabic. What GSM-7
     has (é, ü, ñ, €, Δ) always stays.
     """
-    size = measure(text)
-    if size.alphabet is Alphabet.GSM7 or alphabet == Alphabet.UNICODE:
-        return Fitted(text, size)
-    typed = straight(text)
-    cheaper = measure(typed)
-    helps = cheaper.alphabet is Alphabet.GSM7 or cheaper.segments < size.segments
-    if cheaper.alphabet is not Alphabet.GSM7 and (
-        alphabet == Alphabet.GSM7 or (may_spell and cheaper.segments > 1 and reads_in_latin(typed))
-    ):
-        letters = spellings(typed)
+    typed, letters = _rewritten(text, alphabet, may_spell=may_spell)
+    if letters is not None:
         spelled = "".join(letters)
-        spelled_size = measure(spelled)
-        if alphabet == Alphabet.GSM7 or spelled_size.segments < min(size.segments, cheaper.segments):
-            return Fitted(spelled, spelled_size, _retyped(text, typed) + _respelled(typed, letters), spelled=True)
-    return Fitted(typed, cheaper, _retyped(text, typed)) if helps else Fitted(text, size)
+        return Fitted(spelled, measure(spelled), _retyped(text, typed) + _respelled(typed, letters), spelled=True)
+    return Fitted(typed, measure(typed), _retyped(text, typed) if typed != text else ())
 
 
 def plain(text: str, alphabet: str = "auto") -> str:
     """The text in the wanted alphabet, see `fit`, where nobody asks what was replaced."""
-    return fit(text, alphabet).text
+    typed, letters = _rewritten(text, alphabet, may_spell=False)
+    return typed if letters is None else "".join(letters)
+
+
+def is_worth_spelling(text: str) -> bool:
+    """Whether `fit` would spell it, were it allowed to: its letters read well in Latin, and that saves a segment."""
+    return _rewritten(text, "auto", may_spell=True)[1] is not None
+
+
+def _rewritten(text: str, alphabet: str, *, may_spell: bool) -> tuple[str, list[str] | None]:
+    """The text with its typography as it is to be, and where its letters are spelled, each of its signs so."""
+    if alphabet == Alphabet.UNICODE or GSM7.issuperset(text):
+        return text, None
+    typed = straight(text)
+    if GSM7.issuperset(typed):
+        return typed, None
+    if alphabet == Alphabet.GSM7:
+        return typed, spellings(typed)
+    before, after = measure(text).segments, measure(typed).segments
+    least = min(before, after)
+    if may_spell and least > 1 and reads_in_latin(typed):
+        letters = spellings(typed)
+        if measure("".join(letters)).segments < least:
+            return typed, letters
+    return (typed if after < before else text), None
 
 
 def culprits(text: str) -> tuple[Culprit, ...]:

@@ -19,6 +19,7 @@ import uvloop
 
 from bridge.clock import SystemClock
 from bridge.demo.mobizon import SeenRequest, SimulatedMobizon
+from tests.bench import wording
 from tests.bench.inside import measure_elsewhere
 from tests.bench.load import connect, load_elsewhere, numbered, request, webhook
 from tests.bench.programs import KEY, PATIENCE, Running, free_port, program, run, start_bridge
@@ -70,7 +71,14 @@ async def _inside() -> list[Row]:
     understood = await measure_elsewhere("understand", BACKLOG)
     _say(f"{UNDER_WAY} SMS asked about")
     polled = await measure_elsewhere("poll", UNDER_WAY)
+    _say("the words of a page")
+    worst, what = wording.slowest()
     return [
+        (
+            "The text of a page, ten alerts; the slowest of hostile ones",
+            f"{wording.usual() * 1e6:.0f} µs; {worst * 1e3:.1f} ms ({what})",
+            "",
+        ),
         ("Webhooks understood per second, each opens an incident with one SMS", f"{understood['opened']:.0f}", ""),
         ("Webhooks understood per second, each repeats a known one", f"{understood['repeated']:.0f}", ""),
         (

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from bridge import texts
+from bridge.domain.sms import measure
+from tests.bench import wording
 from tests.bench.bench import percentile
 from tests.bench.inside import measure_elsewhere
 from tests.bench.load import load, load_elsewhere, numbered, webhook
@@ -42,3 +45,10 @@ async def test_the_backlog_is_understood_and_every_sms_asked_about() -> None:
     assert min(understood["opened"], understood["repeated"]) > 0
     polled = await measure_elsewhere("poll", 250)
     assert (polled["calls"], polled["most"]) == (3, 100)
+
+
+def test_the_texts_that_are_timed_are_texts() -> None:
+    for rules in wording.RULES:
+        for incident in (wording.TEN, *wording.HOSTILE.values()):
+            text = texts.page(incident, rules, wording.ZONE, link=wording.LINK)
+            assert " #1042" in text and measure(text).segments <= rules.max_segments

@@ -19,7 +19,7 @@ from bridge.domain.escalation import Policy, Step
 from bridge.domain.house import House, SourceRules
 from bridge.domain.routing import Route, parse_matcher
 from bridge.domain.sms import measure
-from bridge.explain_rules import Reading, folded, implies, read_rules
+from bridge.explain_rules import Reading, folded, read_rules
 from bridge.rules import MakeUp, Rule, firing, labels_of, plausible, read
 
 NOW = datetime(2026, 11, 22, 3, 10, tzinfo=UTC)
@@ -156,11 +156,11 @@ def judge(reading: Reading, alerts: Sequence[Mapping[str, str]], house: House) -
     """Hold a text against the labels of the alerts that it is about."""
     text, several = folded(reading.text), len(alerts)
     severity = alerts[0].get("severity", "")
-    words = (severity, *_SHORT.get(severity, ()))
+    words, route = (severity, *_SHORT.get(severity, ())), house.route(reading.route)
     return Yardstick(
         status=not text.startswith("ok ") and (several == 1 or _has_word(text, f"x{several}", str(several))),
         name=_has_word(text, folded(alerts[0]["alertname"])),
-        severity=implies(house.route(reading.route), severity) or _has_word(text, *words),
+        severity=not severity or (route is not None and route.implies(severity)) or _has_word(text, *words),
         place=not (wanted := telling(alerts, house.sms.where))
         or any(recognised(values, text) for values in wanted.values()),
     )

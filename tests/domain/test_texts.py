@@ -1,5 +1,7 @@
 """Pages answer what, where, how bad and since when, in one segment."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +16,7 @@ from bridge.domain.alert import Alert, AlertStatus
 from bridge.domain.house import SmsRules
 from bridge.domain.incident import Incident
 from bridge.domain.places import place as place_of
-from bridge.domain.sms import measure, plain
+from bridge.domain.sms import measure, plain, shorten
 
 BEGAN = datetime(2026, 11, 19, 22, 10, tzinfo=UTC)
 ALMATY = ZoneInfo("Asia/Almaty")
@@ -93,10 +95,148 @@ def test_the_fact_gives_way_to_the_link_and_the_link_to_the_name() -> None:
         "HostOutOfDiskSpace db1: The disk of the primary database will be full in a few minutes at the pace of the... "
         f"03:10 #1042 {LINK}"
     )
-    name = "A" * 120
-    assert page(replace(DISK, title=name), link=LINK) == f"{name} db1: Disk is almost full... 03:10 #1042"
+    name = "A" * 119
+    assert page(replace(DISK, title=name), link=LINK) == f"{name} db1: Disk is... (< 10% left) 03:10 #1042"
     assert page(replace(DISK, title="Диск переполнен"), link=LINK) == f"Диск переполнен db1 03:10 #1042 {LINK}"
     assert "https" not in page(replace(DISK, title="На диске почти нет места"), link=LINK)  # 70 signs are few
+
+
+PODS = tuple(f"checkout-7c9f6d9b5d-{end}" for end in ("x2x8l", "9kq4z", "h7wvd", "b5fgt", "zz2mp", "q8sjn", "4ltxc"))
+RUSSIAN = "На разделе /var осталось 3.2% свободного места, очистите его поскорее"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"severity": "warning"}, "HostOutOfDiskSpace db1 (warning): Disk is almost full (< 10% left) 03:10 #1042"),
+        (
+            {"places": PODS, "firing": 7, "severity": "warning"},
+            "HostOutOfDiskSpace x7 (warning): checkout-7c9f6d9b5d-x2x8l -9kq4z -h7wvd -b5fgt -zz2mp -q8sjn +1. "
+            "Disk is almost full (< 10% left) 03:10 #1042",
+        ),
+        (
+            {"places": ("sda", "sdb"), "within": "db1.example.net", "firing": 2},
+            "HostOutOfDiskSpace db1.example.net x2: sda sdb. Disk is almost full (< 10% left) 03:10 #1042",
+        ),
+        # All at one place, and some without any.
+        ({"firing": 3}, "HostOutOfDiskSpace x3: db1. Disk is almost full (< 10% left) 03:10 #1042"),
+        ({"firing": 3, "places": ()}, "HostOutOfDiskSpace x3: Disk is almost full (< 10% left) 03:10 #1042"),
+        # Cyrillic has 70 characters, of which its number is worth the most; with a group, none is left.
+        ({"fact": RUSSIAN}, "HostOutOfDiskSpace db1: На разделе /var… 3.2% свободного… 03:10 #1042"),
+        (
+            {"fact": RUSSIAN, "firing": 3, "places": PODS[:3]},
+            f"HostOutOfDiskSpace x3: {PODS[0]} -9kq4z -h7wvd 03:10 #1042",
+        ),
+        ({"title": "Память\n\tкончилась", "fact": ""}, "Память кончилась db1 03:10 #1042"),
+    ],
+)
+def test_a_page_says_which_ones_and_how_bad(changes: dict[str, Any], text: str) -> None:
+    assert page(replace(DISK, **changes)) == text
+
+
+def test_the_severity_that_the_route_implies_is_not_told() -> None:
+    assert page(replace(DISK, severity="critical"), implied=True) == page(DISK)
+
+
+def test_cyrillic_is_spelled_in_latin_where_that_saves_a_segment_and_may_be() -> None:
+    told = replace(DISK, fact=RUSSIAN)
+    latin = "HostOutOfDiskSpace db1: Na razdele /var ostalos 3.2% svobodnogo mesta, ochistite ego poskoree 03:10 #1042"
+    assert texts.page(told, SmsRules(may_spell=True), ALMATY) == latin
+    brief = replace(DISK, fact="Диск полон")
+    assert texts.page(brief, SmsRules(may_spell=True), ALMATY) == "HostOutOfDiskSpace db1: Диск полон 03:10 #1042"
+
+
+@pytest.mark.parametrize("length", range(80, 170))
+def test_a_number_is_kept_whole_or_left_out(length: int) -> None:
+    fact = "Replication of the primary database lags by 12345 seconds behind what its readers may expect"
+    text = page(replace(DISK, title="A" * length, fact=fact))
+    assert "12345 seconds" in text or not re.search(r"12|345", text.removesuffix(" 03:10 #1042"))
+
+
+def test_a_name_too_long_for_any_sms_leaves_hour_and_number() -> None:
+    for title in ("A" * 10**6, "слово " * 10**5, "e" + "\u0301" * 10**6, "🇰🇿" * 10**5):
+        text = page(replace(DISK, title=title, places=("x" * 10**6,), fact="1 " * 10**6), call=3, again=True)
+        assert measure(text).segments == 1 and text.endswith(" 03:10 #1042")
+
+
+WORDS = st.lists(
+    st.sampled_from(["Disk{}", "(<", "{}%", "щека{}", "e\u0301{}", "👩‍💻{}", "{}" + "ab." * 15]), max_size=40
+)
+
+
+@st.composite
+def incidents(draw: st.DrawFn) -> Incident:
+    """With a number of its own in every word and name, by which it is recognised."""
+    numbers = iter(range(2000, 9000))
+    told = [word.format(next(numbers)) for word in draw(WORDS)]
+    title = " ".join(word.format(next(numbers)) for word in draw(WORDS)[: draw(st.integers(0, 4))])
+    kinds = ["db{}.prod.example.net", "checkout-7c9f6d-{}", "10.{}.3.17", "узел{}", "x" * 60 + "-{}"]
+    places = tuple(draw(st.sampled_from(kinds)).format(next(numbers)) for _ in range(draw(st.integers(0, 8))))
+    severity = draw(st.sampled_from(["", "critical", "warning", "P1"]))
+    firing = max(1, len(places)) + draw(st.integers(0, 1))
+    return replace(
+        DISK,
+        title=f"Trouble {title}",
+        places=places,
+        fact=" ".join(told),
+        severity=severity,
+        firing=firing,
+        total=firing,
+    )
+
+
+RULES = st.builds(SmsRules, alphabet=st.sampled_from(["auto", "gsm7", "unicode"]), may_spell=st.booleans())
+TELLINGS: dict[str, Callable[[Incident, SmsRules], str]] = {
+    "page": lambda incident, rules: texts.page(incident, rules, ALMATY),
+    "page with a link": lambda incident, rules: texts.page(incident, rules, ALMATY, link=LINK),
+    "late page": lambda incident, rules: texts.page(
+        incident, rules, ALMATY, late=timedelta(hours=1), call=2, again=True
+    ),
+    "taken": lambda incident, rules: texts.taken(incident, rules, "Jonas"),
+    "over": lambda incident, rules: texts.over(replace(incident, ended_at=BEGAN), rules, ALMATY, "Jonas"),
+    "digest": lambda incident, rules: texts.digest([incident, DISK, incident, DISK], rules),
+}
+
+
+@pytest.mark.parametrize("kind", TELLINGS)
+@given(incident=incidents(), rules=RULES)
+def test_texts_fit_and_more_room_never_shows_less(kind: str, incident: Incident, rules: SmsRules) -> None:
+    obeys(TELLINGS[kind], incident, rules)
+
+
+def obeys(told: Callable[[Incident, SmsRules], str], incident: Incident, rules: SmsRules) -> None:
+    shown: set[str] = set()
+    for segments in (1, 2, 3, 5):
+        text = told(incident, replace(rules, max_segments=segments))
+        assert measure(text).segments <= segments
+        assert "#1042" in text and "Troub" in text
+        assert shorten(text, segments) == text
+        now = {*re.findall(r"\d{4}", text), *re.findall("https|crit|warn|P1|over at|after|had it", text)}
+        assert shown <= now, (segments, text)
+        shown = now
+        for torn in (r"👩(?!‍💻)", r"(?<!👩‍)💻", "e(?!\u0301)\\d", r"\d\u0301"):
+            assert not re.search(torn, text) or rules.alphabet == "gsm7" or rules.may_spell
+
+
+def _in_full(incident: Incident, rules: SmsRules) -> str:
+    return texts.page(incident, replace(rules, max_segments=9), ALMATY)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        _in_full,
+        lambda incident, rules: _in_full(incident, rules)[: 160 * rules.max_segments],
+        lambda incident, rules: _in_full(incident, rules)[: 60 * rules.max_segments] + " 03:10 #1042",
+        lambda incident, rules: texts.page(incident, replace(rules, max_segments=1 + rules.max_segments % 2), ALMATY),
+    ],
+)
+def test_cutting_by_characters_and_showing_less_for_more_are_noticed(broken: Callable[..., str]) -> None:
+    told = " ".join(f"👩‍💻{number} слово{number + 1}" for number in range(2000, 2100, 2))
+    incident = replace(DISK, title="Trouble", fact=told)
+    obeys(TELLINGS["page"], incident, SmsRules())
+    with pytest.raises(AssertionError):
+        obeys(broken, incident, SmsRules())
 
 
 @given(
@@ -116,8 +256,8 @@ def test_a_link_is_whole_or_absent_and_costs_no_segment(
         assert measure(text).segments <= segments
         assert text.endswith((f" 03:10 #1042 {link}", " 03:10 #1042"))
         if text.endswith(link):
-            where = f" {texts._brief(plain(places[0], alphabet))}" if places else ""
-            assert text.startswith(plain(title, alphabet) + where)
+            name = " ".join(plain(" ".join(title.split()), alphabet).split())
+            assert text.startswith(name)
     # Two lives of a database draw two tokens, and recognise each other's SMS all the same.
     assert texts.lasting(texts_made[0]) == texts.lasting(texts_made[1])
     assert (texts_made[0] == texts_made[1]) == (not texts_made[0].endswith(LINK))

@@ -60,9 +60,9 @@ def why_not_typed(text: str, most: int) -> str:
 
 
 def because(seen: Preview) -> str:
-    """Which signs make it unicode; empty where nearly all do, as in a text of another script."""
+    """Which signs make it unicode; empty where so many do that it is a text of another script."""
     culprits = seen.culprits
-    if not culprits or (len(culprits) > _NAMED and 2 * _times(culprits) > seen.size.characters):
+    if not culprits or (len(culprits) > _NAMED and 4 * _times(culprits) > seen.size.characters):
         return ""
     named = ", ".join(_where(one) for one in culprits[:_NAMED])
     more = f" and {counted(len(culprits) - _NAMED, 'other sign')}" if len(culprits) > _NAMED else ""

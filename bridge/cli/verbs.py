@@ -308,6 +308,8 @@ def send(
 ) -> None:
     """Hand one SMS to a running bridge."""
     from bridge.domain.house import Role
+    from bridge.domain.preview import preview
+    from bridge.previews import before
 
     loaded, clock = asking.load(config), SystemClock()
     zone = loaded.house.time_zone
@@ -337,6 +339,8 @@ def send(
         words.say_json(sms)
     else:
         words.say(words.sms_line(sms, zone))
+        for sentence in before(preview(wanted["text"])):
+            words.say(sentence)
     if wait and sms["state"] != "delivered":
         raise typer.Exit(1)
 

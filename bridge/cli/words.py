@@ -17,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from bridge.domain.notification import Notification
     from bridge.domain.preview import Preview
-    from bridge.explain import ExplainedIncident, Explanation
+    from bridge.explain import ExplainedIncident, Explanation, Told
     from bridge.explain_rules import Reading
 
 
@@ -111,9 +111,11 @@ def fate(sms: Mapping[str, Any]) -> str:
 
 def sms_line(sms: Mapping[str, Any], zone: ZoneInfo) -> str:
     """An SMS in one line, as its card would say it."""
+    from bridge.previews import counted
+
     ended = f" {local(sms['ended_at'], zone)}" if sms["ended_at"] else ""
-    segments = f" · {sms['segments']} segment{'s' * (sms['segments'] > 1)}" if sms["segments"] else ""
-    return f"{name_of(sms)} · {fate(sms)}{ended}{segments}"
+    billed = f" · {sms['alphabet']}, {counted(sms['segments'], 'segment')}" if sms["segments"] else ""
+    return f"{name_of(sms)} · {fate(sms)}{ended}{billed}"
 
 
 def say_incident(incident: Mapping[str, Any], zone: ZoneInfo) -> None:
@@ -250,6 +252,7 @@ def _hours_in_force(opened: "ExplainedIncident", now: datetime) -> Iterator[str]
 
 
 def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) -> None:
+    from bridge import previews
     from bridge.domain.escalation import CHAT, ROTA
     from bridge.explain import hour_of
 
@@ -268,9 +271,22 @@ def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) ->
         gap = state == "failed" and row.target.startswith(ROTA)
         say(f"  {at}  {name}: {state}, {'nobody is on call then' if gap else row.reason}")
         return
-    segments = f"{row.segments} segment{'s' * ((row.segments or 1) > 1)}"
-    say(f"  {at}  {name} · {row.alphabet}, {len(row.text or '')} characters, {segments}")
+    told = opened.told[row.id]
+    say(f"  {at}  {name} · {previews.billed(told.seen.size)}")
     say(f"            {row.text}")
+    for sentence in _about(told.seen, told.dropped):
+        say(f"            {sentence}")
+
+
+def _about(seen: "Preview", dropped: Sequence[str]) -> Iterator[str]:
+    """What became of a page on its way into its alphabet and its room, and what makes it dear all the same."""
+    from bridge import previews
+
+    if dropped:
+        yield f"without {', '.join(dropped)}"
+    if seen.replaced:
+        yield f"replaced: {previews.swapped(seen.replaced)}"
+    yield from filter(None, (previews.because(seen), previews.helps(seen)))
 
 
 def _hour(at: datetime, zone: ZoneInfo, now: datetime) -> str:
@@ -327,6 +343,7 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
                         "text": row.text,
                         "alphabet": row.alphabet,
                         "segments": row.segments,
+                        **_looked_at(opened.told.get(row.id)),
                         "next_if_on_no_handset_by": _iso(opened.next_at(row), opened.zone),
                     }
                     for row in opened.sms
@@ -342,6 +359,20 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
             for opened in found.incidents
         ],
         "unknown": list(found.unknown),
+    }
+
+
+def _looked_at(told: "Told | None") -> dict[str, Any]:
+    """What there is to say of a text; of one that never leaves nothing."""
+    from bridge import previews
+
+    seen = previews.as_json(told.seen) if told else {}
+    return {
+        "characters": seen.get("characters"),
+        "parts": seen.get("parts", []),
+        "culprits": seen.get("culprits", []),
+        "replaced": seen.get("replaced", []),
+        "dropped": list(told.dropped) if told else [],
     }
 
 
@@ -372,8 +403,8 @@ def say_readings(readings: Sequence["Reading"], *, has_config: bool) -> None:
         route = f"route {one.route}" if one.route else "no route matched"
         say(" · ".join([one.rule.name, where, route if one.pages else f"{route}: only a card"]))
         say(f"    {one.text}")
-        left_out = f"; without {', '.join(one.dropped)}" if one.dropped else ""
-        say(f"    {one.size.alphabet}, {one.size.characters} characters, {_parts(one.size.segments)}{left_out}")
+        about = "".join(f"; {sentence}" for sentence in _about(one.seen, one.dropped))
+        say(f"    {one.size.alphabet}, {one.size.characters} characters, {_parts(one.size.segments)}{about}")
     if not readings:
         return
     whole = summary(readings)
@@ -402,6 +433,7 @@ def _share(some: int, of: int) -> str:
 
 
 def readings_json(readings: Sequence["Reading"], problems: Sequence[str]) -> dict[str, Any]:
+    from bridge import previews
     from bridge.explain_rules import summary
 
     whole = summary(readings)
@@ -418,6 +450,7 @@ def readings_json(readings: Sequence["Reading"], problems: Sequence[str]) -> dic
                 "alphabet": one.size.alphabet,
                 "segments": one.size.segments,
                 "dropped": list(one.dropped),
+                "replaced": previews.replaced_json(one.seen.replaced),
             }
             for one in readings
         ],

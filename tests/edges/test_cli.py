@@ -183,6 +183,18 @@ async def test_an_sms_is_sent_and_followed_to_the_handset(tmp_path: Path) -> Non
     assert "+77010000009" not in said.everything
 
 
+async def test_what_made_an_sms_dear_is_told_when_it_is_handed_over(tmp_path: Path) -> None:
+    async with a_terminal(tmp_path) as terminal:
+        said = await terminal.types("send", "magnum", "a" * 90 + "…")
+        quiet = await terminal.types("send", "magnum", "hello")
+    assert said.out.splitlines()[0].endswith(" · unicode, 2 segments")
+    assert said.out.splitlines()[1:] == [
+        "unicode because of … (horizontal ellipsis, U+2026) at 91",
+        "with ... for …: gsm7, 1 segment",
+    ]
+    assert quiet.out.endswith(" · gsm7, 1 segment\n")
+
+
 async def test_an_sms_that_does_not_arrive_is_exit_code_1(tmp_path: Path) -> None:
     async with a_terminal(tmp_path) as terminal:
         terminal.world.phone("magnum").is_blacklisted()

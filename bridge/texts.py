@@ -26,6 +26,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _LATE = re.compile(r"LATE \d+m\. ")
 _LINK = re.compile(r" (https?://\S+/a/)([1-9A-HJ-NP-Za-km-z]{11})$")
+_PREPOSITIONS = "on|at|in|from|for|of|на|в|у|с"
+_KINDS = "instance|node|host|server|machine|target|pod|узел|сервер|хост"
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _SHORT = {"critical": "crit", "warning": "warn", "information": "info", "emergency": "emerg"}
@@ -40,15 +42,26 @@ _LABELS_KNOWN = 64
 
 
 def fact(alert: Alert, where: str) -> str:
-    """The first sentence that says more than the alert's name and place: of the description, else the summary."""
+    """The first sentence that says more than the alert's name and place: of the description, else the summary.
+
+    Without "on db1:9100" in it where that is the place: every text names it already.
+    """
     labels = (value[:_LONGEST_FACT] for value in list(alert.labels.values())[:_LABELS_KNOWN])
     known = _words(" ".join((alert.name[:_LONGEST_FACT], where, *labels))) | _FILLERS
     for text in (alert.description, alert.summary):
         sentence = _SENTENCE_END.split(text[:_READ].strip(), maxsplit=1)[0]
         sentence = _clean(_ASIDE.sub("", _clean(sentence, _LONGEST_FACT)))
         if _words(sentence) - known:
-            return sentence
-    return _clean(alert.summary, _LONGEST_FACT)
+            return _without_place(sentence, where) if where else sentence
+    return _clean(_ASIDE.sub("", _clean(alert.summary, _LONGEST_FACT)))
+
+
+def _without_place(sentence: str, where: str) -> str:
+    """ "Certificate on db1 expires" without " on db1", and "Node db1 is down" without " db1"."""
+    named = (
+        rf"(\s(?:{_PREPOSITIONS})(?:\s(?:{_KINDS}))?|\b(?:{_KINDS}))\s{re.escape(where)}(?::\d{{1,5}})?(?![\w-]|[.:]\w)"
+    )
+    return re.sub(named, lambda found: "" if found[1][0] == " " else found[1], sentence, flags=re.IGNORECASE)
 
 
 def page(
@@ -82,7 +95,9 @@ def page(
         title, told, within, how_bad, *places = parts
         return _Page(incident, front, clock, link, title, told, within, how_bad, tuple(places))
 
-    said = (_clean(incident.title), _clean(incident.fact), _clean(incident.within), severity, *named)
+    name, told = _clean(incident.title), _clean(incident.fact)
+    told = told if _words(told) - _words(name) - _FILLERS else ""  # nothing but the name once more
+    said = (name, told, _clean(incident.within), severity, *named)
     return made(_lettered(said, rules, lambda parts: made(parts).whole)).fitted(rules.max_segments)
 
 
@@ -192,7 +207,7 @@ def _lettered(fields: Sequence[str], rules: SmsRules, whole: Callable[[Sequence[
 
 def _cut(before: str, title: str, after: str, tail: str, segments: int) -> str:
     """The text with as much of its title as there is room for."""
-    words = Sentence(title)
+    words = Sentence(title, cut_words=True)
     room = before + after + tail
     text = first_that_fits(
         range(max(1, len(words))), lambda gone: f"{before}{words.without(gone, room)}{after}{tail}", segments
@@ -258,7 +273,7 @@ class _Telling:
 
     @cached_property
     def _title(self) -> Sentence:
-        return Sentence(self._page.title)
+        return Sentence(self._page.title, cut_words=True)
 
     @cached_property
     def _fact(self) -> Sentence:

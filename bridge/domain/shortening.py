@@ -4,6 +4,7 @@ Every step shows a part of what the step before it showed. So more room never sh
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,9 +13,9 @@ from bridge.domain.sms import ellipsis_for, measure
 
 _Step = TypeVar("_Step")
 
-_LONGEST_WORD = 25  # characters; only a longer word is cut inside
+_LONGEST_WORD = 25  # characters; only a longer word is cut inside, if any
 _PIECE = 8  # characters of such a word that go at once
-_NUMBER = re.compile(r"\W*\d[\d.,:]*[^\W\d]{0,3}\W*")  # with its unit, as in 10%, 15m, (3.2GB)
+_NUMBER = re.compile(r"\W*\d+([.,:]\d+)?[^\W\d]{0,3}\W*")  # with its unit, as in 10%, 15m, (3.2GB); no address
 _LETTER = re.compile(r"\w")
 _TRAILING = " ,;:.-…("
 
@@ -40,10 +41,11 @@ class Sentence:
     The first word goes last: what comes after it means little without it.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, cut_words: bool = False) -> None:
+        """`cut_words`: whatever it is made of, some of it is shown; a long word goes by pieces."""
         self._words: list[tuple[str, str]] = []  # what stands before it, and the word
         for word in text.split():
-            pieces = _pieces(word)
+            pieces = _pieces(word) if cut_words or _has_no_spaces(word) else [word]
             self._words += [("" if n else " ", piece) for n, piece in enumerate(pieces)]
         words = [word for _, word in self._words]
         numbers = {n for n, word in enumerate(words) if _NUMBER.fullmatch(word)}
@@ -92,6 +94,11 @@ def squeezed(name: str, length: int, mark: str) -> str:
     end = min(length // 3, 8)
     head = max(at for at in borders if at <= length - end - len(mark))
     return name[:head] + mark + name[min(at for at in borders if at >= len(name) - end) :]
+
+
+def _has_no_spaces(word: str) -> bool:
+    """Whether a word this long is of a script that writes none, such as Chinese."""
+    return not word.isascii() and len(word) > _LONGEST_WORD and any(unicodedata.category(sign) == "Lo" for sign in word)
 
 
 def _pieces(word: str) -> list[str]:

@@ -127,6 +127,7 @@ RUSSIAN = "На разделе /var осталось 3.2% свободного �
             {"fact": RUSSIAN, "firing": 3, "places": PODS[:3]},
             f"HostOutOfDiskSpace x3: {PODS[0]} -9kq4z -h7wvd 03:10 #1042",
         ),
+        ({"fact": "Host is out of disk space."}, "HostOutOfDiskSpace db1 03:10 #1042"),
         ({"title": "Память\n\tкончилась", "fact": ""}, "Память кончилась db1 03:10 #1042"),
     ],
 )
@@ -271,9 +272,19 @@ def test_a_link_is_whole_or_absent_and_costs_no_segment(
             "Host out of disk space (instance db1)",
             "Disk is almost full (< 10% left)",
         ),
-        ("", "Host out of disk space (instance db1)", "Host out of disk space (instance db1)"),
+        ("", "Host out of disk space (instance db1)", "Host out of disk space"),
         ("Host out of disk space on db1. Clean up /var now.", "Only 2 GB left", "Only 2 GB left"),
         ("", "", ""),
+        # Every text names the place already.
+        ("MySQL is down on db1:9100.", "", "MySQL is down."),
+        ("Certificate of Envoy on db1 expires in 7 days", "", "Certificate of Envoy expires in 7 days"),
+        ("Outdated snapshots on db1:9100: 3 days", "", "Outdated snapshots: 3 days"),
+        ("Отставание на db1 растёт", "", "Отставание растёт"),
+        ("Узел db1 не отвечает, и на сервере db1 занято", "", "Узел не отвечает, и на сервере db1 занято"),
+        ("Replica is late on host db1 again", "", "Replica is late again"),
+        ("Failover to db1 failed", "", "Failover to db1 failed"),
+        ("Fails over from db1-old to db1.example.net", "", "Fails over from db1-old to db1.example.net"),
+        ("Fails over from db1.example.net: now", "", "Fails over from db1.example.net: now"),
     ],
 )
 def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary: str, fact: str) -> None:

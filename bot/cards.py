@@ -19,6 +19,7 @@ from bridge.domain.house import House, Person
 from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, Purpose, State, lost_token
 from bridge.domain.phone import PhoneNumber, region_name
+from bridge.domain.preview import preview
 from bridge.domain.retry import LOOKS
 from bridge.ports import (
     IncidentView,
@@ -32,6 +33,7 @@ from bridge.ports import (
     TroubleView,
     View,
 )
+from bridge.previews import after, before, counted
 from bridge.requests import Answered, Denied
 from bridge.texts import length, ordinal
 
@@ -618,7 +620,14 @@ def _sms(view: SmsView) -> str:
     parts = [f"{_MARKS[n.state]} #{n.id} {who}", _became(n, view.zone, view.now, view.problem) + _hint(n)]
     if n.state.is_final:
         parts += filter(None, (_size(n, view.estimate), f"asked by {spoken(view.asked_by)}"))
-    return " · ".join(parts)
+    elif n.state is not State.UNCERTAIN:
+        parts += filter(None, (_billed(n),))
+    return "\n".join(filter(None, (" · ".join(parts), _advice(n))))
+
+
+def _advice(n: Notification) -> str:
+    """What made it dear; nothing of what cost nothing, nor once its text is forgotten."""
+    return after(preview(n.text)) if n.text and n.state not in (State.FAILED, State.CANCELLED) else ""
 
 
 def _about_lost(n: Notification) -> tuple[tuple[Button, ...], ...]:
@@ -694,11 +703,12 @@ def _size(n: Notification, estimate: Amount | None) -> str:
         return ""
     cost = cost_of(n)
     told = str(cost) if cost else f"about {estimate}" if estimate else ""
-    return ", ".join(filter(None, (_segments(n.segments), told)))
+    return ", ".join(filter(None, (_billed(n), told)))
 
 
-def _segments(count: int) -> str:
-    return f"{count} segment{'' if count == 1 else 's'}"
+def _billed(n: Notification) -> str:
+    """`gsm7, 1 segment`"""
+    return ", ".join(filter(None, (n.alphabet, counted(n.segments, "segment") if n.segments else "")))
 
 
 def _number(n: Notification) -> PhoneNumber | None:
@@ -721,7 +731,8 @@ def _question(view: QuestionView) -> Rendered:
         case None:
             head = f"Send this? #{q.id} to {q.number.whole} · {region_name(q.number.region)}, {q.number.kind}"
             text = f'"{q.text}"   {", ".join(_how(view))}'
-            words = "\n".join((f"{head} · {q.why}" if q.why else head, text, f"only {asker} can press, until {until}"))
+            asks = f"only {asker} can press, until {until}"
+            words = "\n".join((f"{head} · {q.why}" if q.why else head, text, *before(preview(q.text)), asks))
             row = (
                 Button("Send", data=question_data(q, send=True)),
                 Button("Don't send", data=question_data(q, send=False)),
@@ -737,7 +748,7 @@ def _question(view: QuestionView) -> Rendered:
 
 def _how(view: QuestionView) -> list[str]:
     q = view.question
-    how = [q.alphabet, f"{len(q.text)} characters", _segments(q.segments)]
+    how = [q.alphabet, counted(len(q.text), "character"), counted(q.segments, "segment")]
     if view.estimate:
         how.append(f"about {view.estimate}")
     if q.sender_id:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, duty, escalator, links, silencing, storms, watch
+from bridge import answering, duty, escalator, links, previews, silencing, storms, watch
 from bridge.admission import Admission, Parsed
 from bridge.budget import Budget
 from bridge.clock import Clock
@@ -24,6 +24,7 @@ from bridge.requests import (
     Asked,
     Asker,
     Denied,
+    Foreseen,
     LinkView,
     PageRequest,
     Pressed,
@@ -40,6 +41,7 @@ __all__ = [
     "Asker",
     "Denied",
     "Dispatcher",
+    "Foreseen",
     "LinkView",
     "PageRequest",
     "Pressed",
@@ -150,16 +152,12 @@ class Dispatcher:
                 return Accepted(known, repeated=True)
             if request.cause and (asked := tx.question_by_cause(request.cause)):
                 return Asked(asked)
-            to = duty.recipient(tx, house, request, now)
-            recipient = to if isinstance(to, Denied) else _recipient(replace(request, to=to), house)
-            if isinstance(recipient, Denied):
-                return recipient
-            if wrong := _wrong_text(request, house) or _wrong_options(request, now):
-                return wrong
-            row = _planned(request, recipient, now)
+            row = _wanted(tx, house, request, now)
+            if isinstance(row, Denied):
+                return row
             if request.send_at is None and (denied := _over_limit(tx, house, row, now)):
                 return denied
-            why = _why_ask(tx, house, request, recipient) if request.may_ask else ""
+            why = _why_ask(tx, house, request, row) if request.may_ask else ""
             if why and request.asker.telegram_id is not None:
                 return Asked(_ask(tx, request, row, why, now))
             row = replace(row, id=tx.numbers(1)[0])
@@ -169,6 +167,19 @@ class Dispatcher:
             return Accepted(row)
 
         return await self._store.write(send)
+
+    async def foresee_sms(self, request: SmsRequest) -> Foreseen | Denied:
+        """What `send_sms` would make of it now: nothing is kept or sent, and its cause is not looked at."""
+        house, now = self._house.value, self._clock.now()
+
+        def look(tx: Transaction) -> Foreseen | Denied:
+            row = _wanted(tx, house, request, now)
+            if isinstance(row, Denied):
+                return row
+            closed = _over_limit(tx, house, row, now) if request.send_at is None else None
+            return Foreseen(replace(row, sender_id=row.sender_id or house.sms.sender_id), closed)
+
+        return await self._store.read(look)
 
     async def answer_question(
         self, question_id: int, token: str, telegram_id: int, chat_id: int, *, send: bool
@@ -490,6 +501,17 @@ class _Recipient:
     person: Person | None
 
 
+def _wanted(tx: Transaction, house: House, request: SmsRequest, now: datetime) -> Notification | Denied:
+    """The row that was asked for, all but its number; limits apart."""
+    to = duty.recipient(tx, house, request, now)
+    recipient = to if isinstance(to, Denied) else _recipient(replace(request, to=to), house)
+    if isinstance(recipient, Denied):
+        return recipient
+    if why := previews.why_not_typed(request.text, house.sms.typed_max_segments):
+        return Denied(why, field="text")
+    return _wrong_options(request, now) or _planned(request, recipient, now)
+
+
 def _recipient(request: SmsRequest, house: House) -> _Recipient | Denied:
     """Who `to` is, and whether this asker may text them."""
     asker = request.asker
@@ -518,22 +540,6 @@ def _recipient(request: SmsRequest, house: House) -> _Recipient | Denied:
             forbidden=True,
         )
     return _Recipient(number, person)
-
-
-def _wrong_text(request: SmsRequest, house: House) -> Denied | None:
-    text = request.text
-    if not text.strip():
-        return Denied("there is no text to send", field="text")
-    if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
-        return Denied("the text has a character that no phone can show (NUL or half an emoji)", field="text")
-    size, most = sms.measure(text), house.sms.typed_max_segments
-    if size.segments > most:
-        return Denied(
-            f"the text takes {size.segments} segments ({size.characters} characters in {size.alphabet}); "
-            f"at most {most} go out (sms.typed_max_segments)",
-            field="text",
-        )
-    return None
 
 
 def _wrong_options(request: SmsRequest, now: datetime) -> Denied | None:
@@ -578,14 +584,13 @@ def _over_limit(tx: Transaction, house: House, row: Notification, now: datetime)
     return Denied(closed.why, opens_at=closed.opens_at) if closed else None
 
 
-def _why_ask(tx: Transaction, house: House, request: SmsRequest, recipient: _Recipient) -> str:
+def _why_ask(tx: Transaction, house: House, request: SmsRequest, row: Notification) -> str:
+    assert row.number is not None and row.segments is not None
     if request.late:
         return request.late
-    segments = sms.measure(request.text).segments
-    if segments > house.sms.confirm_above_segments:
-        return f"{segments} segments"
-    chat = request.chat.name if request.chat else None
-    if recipient.person is None and not tx.was_sent_to(recipient.number.e164, chat):
+    if row.segments > house.sms.confirm_above_segments:
+        return f"{row.segments} segments"
+    if row.person is None and not tx.was_sent_to(row.number.e164, row.chat):
         return "first time from here"
     return ""
 

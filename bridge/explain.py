@@ -22,6 +22,8 @@ from bridge.domain.escalation import CHAT, ROTA, Policy, rung_of
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification, State
+from bridge.domain.preview import Preview
+from bridge.explain_rules import looked_at
 from bridge.intake import Intake
 from bridge.metrics import Metrics
 from bridge.outbox import Outbox
@@ -59,11 +61,19 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A page as it would leave: how it is billed and what of it is written otherwise; what it leaves out, in words."""
+
+    seen: Preview
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedIncident:
     """An incident it would open, with its whole plan in order: every SMS as it would leave, every ring of the chat.
 
     `rotas`: the rota that a row was planned for, by the row's number. `nobody_at`: when the chat rings because
-    nobody has it.
+    nobody has it. `told` looks at the texts, by the row's number.
     """
 
     incident: Incident
@@ -73,6 +83,7 @@ class ExplainedIncident:
     hours: Hours = Hours()
     rotas: Mapping[int, str] = field(default_factory=dict)
     nobody_at: datetime | None = None
+    told: Mapping[int, Told] = field(default_factory=dict)
     prices: Prices = Prices()
 
     @property
@@ -266,13 +277,16 @@ class _Rehearsal:
             hours = Hours(waits and muted, waits and not muted, begins if waits else None, other, route.policy)
         timers = tx.timers_due(self._clock.at + _LOOK_AHEAD, _MOST_ROWS)
         rings = {timer.subject: timer.due_at for timer in timers if timer.kind == escalator.NOBODY}
+        planned = tuple(sorted(tx.notifications_of([incident.id]), key=lambda row: (rung_of(row), row.id)))
+        told = {row.id: Told(*looked_at(house, incident, row)) for row in planned if row.text and row.is_page}
         return ExplainedIncident(
             incident,
-            tuple(sorted(tx.notifications_of([incident.id]), key=lambda row: (rung_of(row), row.id))),
+            planned,
             house.zone_of(incident.chat),
             escalator.policy_of(house, incident),
             hours,
             self._rotas,
             rings.get(str(incident.id)),
+            told,
             prices=Prices(house.sms.prices),
         )

@@ -12,9 +12,10 @@ from datetime import datetime
 from bridge.admission import foresee
 from bridge.domain import sms
 from bridge.domain.escalation import Policy, Step
-from bridge.domain.house import House, SourceRules
+from bridge.domain.house import House, SmsRules, SourceRules
 from bridge.domain.incident import AlertRecord, Incident
 from bridge.domain.notification import Notification
+from bridge.domain.preview import Preview, preview
 from bridge.domain.routing import Route
 from bridge.links import address
 from bridge.outbox import wording, written
@@ -31,6 +32,8 @@ NO_CONFIG = House(
 )
 """Who is asked where no config is named: one route that pages for everything."""
 
+_LONGEST = 400  # characters of what an alert says: no page shows more
+_AROUND = ".,:;"  # words that stand elsewhere in a text end with another of these
 _NUMBER = 1042  # of four digits: an SMS of the usual length
 _TOKEN = "7fKq2MZp9Wd"  # noqa: S105 - stands for the end of the link, which is drawn anew for each page
 
@@ -39,7 +42,8 @@ _TOKEN = "7fKq2MZp9Wd"  # noqa: S105 - stands for the end of the link, which is 
 class Reading:
     """One rule on the phone. `dropped`: what its incident knows and the SMS leaves out, a few words each.
 
-    `route` is empty where none matches; `pages`: whether anybody gets an SMS there, or only a card is shown.
+    `seen`: how the text is billed, and what of it is written otherwise than its source wrote it. `route` is empty where
+    none matches; `pages`: whether anybody gets an SMS there, or only a card is shown.
     """
 
     rule: Rule
@@ -48,8 +52,12 @@ class Reading:
     route: str
     pages: bool
     text: str
-    size: sms.Size
+    seen: Preview
     dropped: tuple[str, ...]
+
+    @property
+    def size(self) -> sms.Size:
+        return self.seen.size
 
 
 def source_of(house: House) -> str:
@@ -75,16 +83,37 @@ def read_rules(
         # Where several routes take it (`continue`), the first that pages.
         opened = foresee(house, receipt, report, now, _NUMBER)
         incident, plan, alerts = max(opened, key=lambda one: bool(one[1]))
-        route = house.route(incident.route)
         row = plan[0] if plan else Notification(_NUMBER + 1, "", now, now, incident_id=incident.id)
         row = replace(row, link_token=_TOKEN, person=row.target)
         own_words, failed = _own_words(house, incident, alerts, row)
         text = wording(incident, row, house, now, own_words=own_words)
-        left_out = (
-            (failed,) if failed else () if own_words else tuple(_dropped(incident, route, text, address(house, row)))
-        )
+        seen, dropped = looked_at(house, incident, replace(row, text=text))
+        dropped = (failed,) if failed else dropped
         labels = report.alerts[0].labels
-        yield Reading(rule, labels, incident, incident.route, bool(plan), text, sms.measure(text), left_out)
+        yield Reading(rule, labels, incident, incident.route, bool(plan), text, seen, dropped)
+
+
+def looked_at(house: House, incident: Incident, row: Notification) -> tuple[Preview, tuple[str, ...]]:
+    """How this page is billed, what of it is written otherwise than its source wrote it, and what it leaves out."""
+    text, rules = row.text or "", house.texting(incident.route, row.person)
+    # What a team's own template leaves out is left out on purpose.
+    own = house.template_of(incident.route)
+    dropped = () if own else tuple(_dropped(incident, house.route(incident.route), text, address(house, row)))
+    return preview(text, tuple(_replaced(incident, rules, text).items())), dropped
+
+
+def _replaced(incident: Incident, rules: SmsRules, text: str) -> dict[str, str]:
+    """The signs of the incident's words that stand in the text as others."""
+    found: dict[str, str] = {}
+    words = {word.strip(_AROUND) for word in text.split()}
+    said = (incident.title, *incident.places, incident.within, incident.severity, incident.fact)
+    for field in (" ".join(one[:_LONGEST].split()) for one in said):
+        for alphabet in (rules.alphabet, *((sms.Alphabet.GSM7,) if rules.may_spell else ())):
+            fitted = sms.fit(field, alphabet)
+            pairs = zip(field.split(), fitted.text.split(), strict=False)
+            shown = "".join(word for word, now in pairs if now != word and now.strip(_AROUND) in words)
+            found |= {sign: by for sign, by in fitted.replaced if sign in shown}
+    return found
 
 
 def _own_words(house: House, incident: Incident, alerts: Iterable[AlertRecord], row: Notification) -> tuple[str, str]:

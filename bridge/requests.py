@@ -109,6 +109,17 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would go into the outbox; nothing did. Its number is 0.
+
+    `closed`: a limit holds it up for now, with its hour.
+    """
+
+    notification: Notification
+    closed: "Denied | None" = None
+
+
+@dataclass(frozen=True, slots=True)
 class Denied:
     """Nothing was done. `field` names what was wrong with the request; `forbidden`: the role is too low.
 

@@ -12,6 +12,7 @@ import pytest
 from bridge.cli import app
 from bridge.config import Config, load_config
 from bridge.explain import explain, hour_of
+from tests.edges.cli_scene import typed
 from tests.world import firing
 
 ROOT = Path(__file__).parent.parent
@@ -149,6 +150,11 @@ def test_links_lead_somewhere(document: str) -> None:
                for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}  # fmt: skip
     assert [path for path, _ in links if path and not (ROOT / path).exists()] == []
     assert [anchor for path, anchor in links if not path and anchor not in anchors] == []
+
+
+def test_the_text_in_the_readme_is_billed_as_it_says() -> None:
+    ((text, answer),) = re.findall(r"^\$ sms-bridge text '([^']*)'\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert typed("text", text).out == answer
 
 
 def test_the_changelog_has_room_for_what_is_new() -> None:

@@ -55,6 +55,14 @@ class BillBy(StrEnum):
     DAY = "day"
 
 
+class Spelling(StrEnum):
+    """What pages may make of a text; `sms.alphabet` of the config."""
+
+    AUTO = "auto"
+    GSM7 = "gsm7"
+    UNICODE = "unicode"
+
+
 class Level(StrEnum):
     """How much is logged."""
 
@@ -262,6 +270,54 @@ def explain(
     _explain(loaded, source, body, route, output, now)
 
 
+@app.command()
+def text(
+    written: Annotated[list[str], typer.Argument(metavar="TEXT…", help="- reads it from stdin.", show_default=False)],
+    alphabet: Annotated[
+        Spelling | None, typer.Option("--alphabet", help="Also what a page would make of it, with this sms.alphabet.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Takes sms.alphabet and the longest text from it.")
+    ] = None,
+    output: Answer = Output.TEXT,
+) -> None:
+    """Show how a text would be billed, sending nothing.
+
+    As /sms and the API would send it: exactly as written. Where it is cut, what makes it unicode, and what would make
+    it cheaper. Exits 1 where the config makes them refuse it.
+    """
+    from bridge import previews
+    from bridge.domain.preview import preview
+    from bridge.domain.sms import fit
+
+    typed_text = " ".join(written)
+    if written == ["-"]:
+        try:
+            typed_text = sys.stdin.buffer.read().decode().removesuffix("\n")
+        except UnicodeDecodeError as error:
+            raise asking.failed(f"what stands in stdin is not UTF-8 (at byte {error.start})") from error
+    elif not typed_text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in typed_text):
+        raise asking.failed("the text is not UTF-8")
+    rules = asking.load(config).house.sms if config else None
+    wanted = str(alphabet) if alphabet else rules.alphabet if rules else None
+    seen, page = preview(typed_text), None
+    if wanted is not None:
+        fitted = fit(typed_text, wanted)
+        page = preview(fitted.text, fitted.replaced)
+    refused = previews.why_not_typed(typed_text, rules.typed_max_segments) if rules else ""
+    if output is Output.JSON:
+        told = {"page": page and previews.as_json(page), "refused": refused or None}
+        words.say_json(previews.as_json(seen) | told)
+    else:
+        words.say_preview(seen)
+        if page is not None:
+            words.say("")
+            words.say(f"A page would say, with sms.alphabet {wanted}:")
+            words.say_preview(page)
+    if refused:
+        raise asking.failed(f"refused: {refused}")
+
+
 # --- through a running bridge ----------------------------------------------------------------------
 
 
@@ -286,6 +342,8 @@ def send(
 ) -> None:
     """Hand one SMS to a running bridge."""
     from bridge.domain.house import Role
+    from bridge.domain.preview import preview
+    from bridge.previews import before
 
     loaded, clock = asking.load(config), SystemClock()
     zone = loaded.house.time_zone
@@ -315,6 +373,8 @@ def send(
         words.say_json(sms)
     else:
         words.say(words.sms_line(sms, zone))
+        for sentence in before(preview(wanted["text"])):
+            words.say(sentence)
     if wait and sms["state"] != "delivered":
         raise typer.Exit(1)
 

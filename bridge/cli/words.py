@@ -16,7 +16,8 @@ import typer
 
 if TYPE_CHECKING:
     from bridge.domain.notification import Notification
-    from bridge.explain import ExplainedIncident, Explanation
+    from bridge.domain.preview import Preview
+    from bridge.explain import ExplainedIncident, Explanation, Told
     from bridge.explain_rules import Reading
 
 
@@ -110,10 +111,12 @@ def fate(sms: Mapping[str, Any]) -> str:
 
 def sms_line(sms: Mapping[str, Any], zone: ZoneInfo) -> str:
     """An SMS in one line, as its card would say it."""
+    from bridge.previews import counted
+
     ended = f" {local(sms['ended_at'], zone)}" if sms["ended_at"] else ""
-    segments = f" · {sms['segments']} segment{'s' * (sms['segments'] > 1)}" if sms["segments"] else ""
+    billed = f" · {sms['alphabet']}, {counted(sms['segments'], 'segment')}" if sms["segments"] else ""
     cost = f", {told}" if (told := _cost(sms)) else ""
-    return f"{name_of(sms)} · {fate(sms)}{ended}{segments}{cost}"
+    return f"{name_of(sms)} · {fate(sms)}{ended}{billed}{cost}"
 
 
 def _cost(sms: Mapping[str, Any]) -> str:
@@ -256,6 +259,7 @@ def _hours_in_force(opened: "ExplainedIncident", now: datetime) -> Iterator[str]
 
 
 def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) -> None:
+    from bridge import previews
     from bridge.domain.escalation import CHAT, ROTA
     from bridge.explain import hour_of
 
@@ -274,10 +278,23 @@ def _say_row(opened: "ExplainedIncident", row: "Notification", now: datetime) ->
         gap = state == "failed" and row.target.startswith(ROTA)
         say(f"  {at}  {name}: {state}, {'nobody is on call then' if gap else row.reason}")
         return
-    segments = f"{row.segments} segment{'s' * ((row.segments or 1) > 1)}"
+    told = opened.told[row.id]
     about = f", about {cost}" if (cost := opened.prices.expected(row)) else ""
-    say(f"  {at}  {name} · {row.alphabet}, {len(row.text or '')} characters, {segments}{about}")
+    say(f"  {at}  {name} · {previews.billed(told.seen.size)}{about}")
     say(f"            {row.text}")
+    for sentence in _about(told.seen, told.dropped):
+        say(f"            {sentence}")
+
+
+def _about(seen: "Preview", dropped: Sequence[str]) -> Iterator[str]:
+    """What became of a page on its way into its alphabet and its room, and what makes it dear all the same."""
+    from bridge import previews
+
+    if dropped:
+        yield f"without {', '.join(dropped)}"
+    if seen.replaced:
+        yield f"replaced: {previews.swapped(seen.replaced)}"
+    yield from filter(None, (previews.because(seen), previews.helps(seen)))
 
 
 def _hour(at: datetime, zone: ZoneInfo, now: datetime) -> str:
@@ -337,6 +354,7 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
                         "segments": row.segments,
                         "estimate": plain(cost.value) if (cost := opened.prices.expected(row)) else None,
                         "currency": cost.currency if cost else None,
+                        **_looked_at(opened.told.get(row.id)),
                         "next_if_on_no_handset_by": _iso(opened.next_at(row), opened.zone),
                     }
                     for row in opened.sms
@@ -355,8 +373,36 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
     }
 
 
+def _looked_at(told: "Told | None") -> dict[str, Any]:
+    """What there is to say of a text; of one that never leaves nothing."""
+    from bridge import previews
+
+    seen = previews.as_json(told.seen) if told else {}
+    return {
+        "characters": seen.get("characters"),
+        "parts": seen.get("parts", []),
+        "culprits": seen.get("culprits", []),
+        "replaced": seen.get("replaced", []),
+        "dropped": list(told.dropped) if told else [],
+    }
+
+
 def _iso(at: datetime | None, zone: ZoneInfo) -> str | None:
     return at.astimezone(zone).isoformat() if at else None
+
+
+def say_preview(seen: "Preview") -> None:
+    """The text as it would be cut, what it is billed as, and what there is to say about it."""
+    from bridge import previews
+
+    for number, part in enumerate(seen.parts, start=1):
+        say(f"  {number}  {part}" if seen.size.segments > 1 else f"  {part}")
+    left = f"room for {seen.units_left} more" + (" in the last" if seen.size.segments > 1 else "")
+    say(f"{previews.billed(seen.size)}, {left}")
+    if seen.replaced:
+        say(f"replaced: {previews.swapped(seen.replaced)}")
+    for sentence in filter(None, (previews.because(seen), previews.helps(seen), previews.too_long(seen))):
+        say(sentence)
 
 
 def say_readings(readings: Sequence["Reading"], *, has_config: bool) -> None:
@@ -368,8 +414,8 @@ def say_readings(readings: Sequence["Reading"], *, has_config: bool) -> None:
         route = f"route {one.route}" if one.route else "no route matched"
         say(" · ".join([one.rule.name, where, route if one.pages else f"{route}: only a card"]))
         say(f"    {one.text}")
-        left_out = f"; without {', '.join(one.dropped)}" if one.dropped else ""
-        say(f"    {one.size.alphabet}, {one.size.characters} characters, {_parts(one.size.segments)}{left_out}")
+        about = "".join(f"; {sentence}" for sentence in _about(one.seen, one.dropped))
+        say(f"    {one.size.alphabet}, {one.size.characters} characters, {_parts(one.size.segments)}{about}")
     if not readings:
         return
     whole = summary(readings)
@@ -398,6 +444,7 @@ def _share(some: int, of: int) -> str:
 
 
 def readings_json(readings: Sequence["Reading"], problems: Sequence[str]) -> dict[str, Any]:
+    from bridge import previews
     from bridge.explain_rules import summary
 
     whole = summary(readings)
@@ -414,6 +461,7 @@ def readings_json(readings: Sequence["Reading"], problems: Sequence[str]) -> dic
                 "alphabet": one.size.alphabet,
                 "segments": one.size.segments,
                 "dropped": list(one.dropped),
+                "replaced": previews.replaced_json(one.seen.replaced),
             }
             for one in readings
         ],

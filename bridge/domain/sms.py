@@ -7,7 +7,7 @@ extension character is two septets that never part, a surrogate pair two units t
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -75,8 +75,26 @@ def measure(text: str) -> Size:
     elif units == len(text):
         segments = -(-units // joined)
     else:  # weighed sign by sign: no pair of units may be torn apart
-        segments = _segments([_weight(sign, alphabet) for sign in text], joined)
+        segments = 1 + sum(1 for _ in _breaks(text, alphabet, joined))
     return Size(alphabet, len(text), units, segments)
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """The text as the network cuts it, a segment each; joined they are the text.
+
+    A network knows nothing of what a reader sees as one character: it may part an accent from its letter.
+    """
+    size = measure(text)
+    if size.segments == 1:
+        return (text,)
+    borders = [0, *_breaks(text, size.alphabet, _ROOM[size.alphabet][1]), len(text)]
+    return tuple(text[start:end] for start, end in pairwise(borders))
+
+
+def room_left(size: Size, last: str) -> int:
+    """How many units more would fit into the last segment of a text of this size, which is `last`."""
+    alone, joined = _ROOM[size.alphabet]
+    return (alone if size.segments == 1 else joined) - sum(_weight(sign, size.alphabet) for sign in last)
 
 
 def fit(text: str, alphabet: str = "auto", *, may_spell: bool = False) -> Fitted:
@@ -175,13 +193,15 @@ def _weight(sign: str, alphabet: Alphabet) -> int:
     return 2 if ord(sign) > 0xFFFF else 1
 
 
-def _segments(weights: Iterable[int], room: int) -> int:
-    count, used = 1, 0
-    for weight in weights:
+def _breaks(text: str, alphabet: Alphabet, room: int) -> Iterator[int]:
+    """Where the next segments begin."""
+    used = 0
+    for at, sign in enumerate(text):
+        weight = _weight(sign, alphabet)
         if used + weight > room:
-            count, used = count + 1, 0
+            yield at
+            used = 0
         used += weight
-    return count
 
 
 def _retyped(text: str, typed: str) -> tuple[tuple[str, str], ...]:

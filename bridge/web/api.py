@@ -48,25 +48,17 @@ class Api:
         self._clock = clock
 
     async def send_sms(self, request: web.Request) -> web.Response:
-        """202 with the notification; 200 when its idempotency key was seen before."""
+        """202 with the notification; 200 when its idempotency key was seen before.
+
+        With `preview=1` 200 with what would be sent. Any other parameter is refused: a misspelled one must not send.
+        """
         token = request[TOKEN]
+        only_looks = _flag(request, "preview")
         wanted = shapes.read_new_sms(await read_body(request, _LARGEST_REQUEST, self._clock))
-        chat = self._chat(wanted.chat)
-        outcome = await self._dispatcher.send_sms(
-            SmsRequest(
-                to=wanted.to,
-                text=wanted.text,
-                asker=asker(token),
-                chat=chat,
-                place=Place(chat.id, chat.topic) if chat else None,
-                cause=f"api:{token.name}:{wanted.idempotency_key}" if wanted.idempotency_key else None,
-                sender_id=wanted.sender_id,
-                send_at=wanted.send_at.astimezone(UTC) if wanted.send_at else None,
-                validity=wanted.validity,
-                flash=wanted.flash,
-                shorten_links=wanted.shorten_links,
-            )
-        )
+        asked = self._asked(wanted, token)
+        if only_looks:
+            return await self._foreseen(asked)
+        outcome = await self._dispatcher.send_sms(asked)
         match outcome:
             case Accepted(notification, repeated):
                 answer = _json(
@@ -80,6 +72,28 @@ class Api:
                 raise AssertionError("the door asked before an SMS of the API, which allows no questions")
             case _:
                 assert_never(outcome)
+
+    def _asked(self, wanted: shapes.NewSms, token: ApiToken) -> SmsRequest:
+        chat = self._chat(wanted.chat)
+        return SmsRequest(
+            to=wanted.to,
+            text=wanted.text,
+            asker=asker(token),
+            chat=chat,
+            place=Place(chat.id, chat.topic) if chat else None,
+            cause=f"api:{token.name}:{wanted.idempotency_key}" if wanted.idempotency_key else None,
+            sender_id=wanted.sender_id,
+            send_at=wanted.send_at.astimezone(UTC) if wanted.send_at else None,
+            validity=wanted.validity,
+            flash=wanted.flash,
+            shorten_links=wanted.shorten_links,
+        )
+
+    async def _foreseen(self, asked: SmsRequest) -> web.Response:
+        foreseen = await self._dispatcher.foresee_sms(asked)
+        if isinstance(foreseen, Denied):
+            raise self._denied(foreseen)
+        return _json(shapes.sms_preview(foreseen))
 
     async def sms(self, request: web.Request) -> web.Response:
         number = _number(request, "no SMS has this number")
@@ -269,6 +283,14 @@ def _query(request: web.Request, *names: str) -> list[str | None]:
         if name not in names:
             raise _wrong(name[:100], f"not a parameter of this request; there are: {', '.join(names)}")
     return [request.query.get(name) or None for name in names]
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    """The only parameter of this request: whether it is set."""
+    (written,) = _query(request, name)
+    if written not in (None, *shapes.FLAG):
+        raise _wrong(name, f"{', '.join(shapes.FLAG)} would be right")
+    return written in shapes.FLAG[:2]
 
 
 def _wrong(field: str, problem: str) -> Problem:

@@ -1,6 +1,6 @@
 """The API described: an OpenAPI 3.1 document made from the shapes, and a plain page to read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -30,6 +30,8 @@ class Operation:
     answer: type[BaseModel]
     takes: type[BaseModel] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of these parameters, all there are
+    looks: type[BaseModel] | None = None  # what it answers to preview=1
     refusals: tuple[int, ...] = (401,)
 
 
@@ -37,7 +39,9 @@ OPERATIONS = (
     Operation(
         "POST", "/api/v1/sms", "Send one SMS. 200 when the idempotency key was seen before. Takes a responder; "
         "a number that is not in the config takes an operator.",
-        202, shapes.Sms, takes=shapes.NewSms, refusals=(400, 401, 403, 503),
+        202, shapes.Sms, takes=shapes.NewSms,
+        query={"preview": "1: only say what would be sent, and whether a limit lets it out; keeps and sends nothing"},
+        choices={"preview": shapes.FLAG}, looks=shapes.SmsPreview, refusals=(400, 401, 403, 503),
     ),
     Operation(
         "GET", "/api/v1/sms", "Notifications, the newest first.", 200, shapes.SmsPage,
@@ -88,6 +92,7 @@ OPERATIONS = (
 def document() -> dict[str, Any]:
     """The OpenAPI document of this version."""
     models: list[type[BaseModel]] = [shapes.ProblemDocument, shapes.NewSms, *(op.answer for op in OPERATIONS)]
+    models += [op.looks for op in OPERATIONS if op.looks]
     told = dict.fromkeys(models)
     _, schemas = models_json_schema([(model, "validation") for model in told], ref_template=_SHAPE)
     paths: dict[str, dict[str, Any]] = {}
@@ -108,11 +113,11 @@ def document() -> dict[str, Any]:
 def _described(op: Operation) -> dict[str, Any]:
     answers = {str(op.status): _content("As asked.", op.answer)}
     if op.takes is not None:
-        answers["200"] = _content("It was there before.", op.answer)
+        answers["200"] = _content("It was there before, or was only looked at.", op.answer, op.looks)
     for status in op.refusals:
-        answers[str(status)] = _content("Refused.", shapes.ProblemDocument, "application/problem+json")
+        answers[str(status)] = _content("Refused.", shapes.ProblemDocument, kind="application/problem+json")
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        {"name": name, "in": "query", "description": text, "schema": _string(op.choices.get(name))}
         for name, text in op.query.items()
     ]
     if "{id}" in op.path:
@@ -124,8 +129,14 @@ def _described(op: Operation) -> dict[str, Any]:
     return told
 
 
-def _content(description: str, model: type[BaseModel], kind: str = "application/json") -> dict[str, Any]:
-    schema = {"$ref": _SHAPE.format(model=model.__name__)}
+def _string(choices: Sequence[str] | None) -> dict[str, Any]:
+    return {"type": "string"} | ({"enum": list(choices)} if choices else {})
+
+
+def _content(description: str, *models: type[BaseModel] | None, kind: str = "application/json") -> dict[str, Any]:
+    """One of these models; None stands for none."""
+    schemas = [{"$ref": _SHAPE.format(model=model.__name__)} for model in models if model is not None]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {"description": description, "content": {kind: {"schema": schema}}}
 
 

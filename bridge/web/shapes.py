@@ -7,12 +7,17 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from bridge import texts
+from bridge import previews, texts
 from bridge.domain.costs import Bill, Line, Part, Prices, plain
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
+from bridge.domain.preview import preview
 from bridge.inquiries import Money
+from bridge.requests import Foreseen
 from bridge.web.problems import Problem
+
+FLAG = ("1", "true", "0", "false")
+"""How a query says yes, twice, and no."""
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -88,6 +93,64 @@ class Sms(BaseModel):
     estimate: str | None = Field(description="What it will have cost, while `cost` is null and a price is known.")
     asked_by: str | None
     chat: str | None
+
+
+class Swap(BaseModel):
+    """One sign, and what stands for it."""
+
+    sign: str
+    by: str
+
+
+class CulpritItem(BaseModel):
+    """A sign that GSM-7 lacks: `at` counts the characters from 1 to the first one, `times` all of them."""
+
+    sign: str
+    code: str
+    name: str
+    at: int
+    times: int
+
+
+class Billed(BaseModel):
+    """How a text is billed."""
+
+    alphabet: str
+    characters: int
+    segments: int
+
+
+class Cheaper(Billed):
+    """A text with signs that look alike."""
+
+    text: str
+    replaced: list[Swap]
+
+
+class SmsPreview(Billed):
+    """What would be sent; a typed text goes as it is, so nothing of it is `replaced`.
+
+    `parts` are its segments as the network cuts them; the last has room for `units_left` more, and `too_long_by`
+    characters less would save one. `culprits` make it unicode; `instead` and `without_culprits` would be cheaper.
+    `opens_at`: a limit is reached (`limit`), and this is when it opens again; null when it could leave when it is due.
+    """
+
+    to: str
+    person: str | None
+    text: str
+    units: int
+    units_left: int
+    parts: list[str]
+    too_long_by: int
+    culprits: list[CulpritItem]
+    replaced: list[Swap]
+    instead: Cheaper | None
+    without_culprits: Billed | None
+    advice: list[str]
+    sender_id: str | None
+    due_at: datetime
+    opens_at: datetime | None
+    limit: str | None
 
 
 class SmsWhole(Sms):
@@ -313,6 +376,23 @@ def sms(row: Notification, prices: Prices, *, whole: bool) -> Sms:
         estimate=plain(expected.value) if expected else None,
         asked_by=row.asked_by,
         chat=row.chat,
+    )
+
+
+def sms_preview(foreseen: Foreseen) -> SmsPreview:
+    """For whoever asked: the number is theirs already."""
+    row, closed = foreseen.notification, foreseen.closed
+    assert row.text is not None
+    seen = preview(row.text)
+    return SmsPreview(
+        to=_recipient(row, whole=True),
+        person=row.person,
+        **previews.as_json(seen),
+        advice=previews.before(seen),
+        sender_id=row.sender_id,
+        due_at=row.due_at,
+        opens_at=closed.opens_at if closed else None,
+        limit=closed.reason if closed else None,
     )
 
 

@@ -55,6 +55,7 @@ def typed_sms(**changes: object) -> Notification:
         priority=Priority.TYPED,
         number=PhoneNumber("+77010000001"),
         text="Backup is done",
+        alphabet="gsm7",
         segments=1,
         asked_by="aigerim",
         chat="ops",

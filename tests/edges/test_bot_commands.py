@@ -289,7 +289,7 @@ async def test_status_shows_the_card_afresh_with_its_timeline() -> None:
         await scene.say("/status what")
 
         assert scene.replies() == [
-            "→ #1043 +7 701 ••• •• 01 · accepted by Mobizon 08:10:00\n\n08:10:00  asked for, Aigerim",
+            "→ #1043 +7 701 ••• •• 01 · accepted by Mobizon 08:10:00 · gsm7, 1 segment\n\n08:10:00  asked for, Aigerim",
             "Which one? Try /status 1042",
         ]
 

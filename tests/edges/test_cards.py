@@ -294,39 +294,41 @@ AT = START + timedelta(minutes=1)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "→ #1043 +7 701 ••• •• 01 · queued"),
+        ({}, "→ #1043 +7 701 ••• •• 01 · queued · gsm7, 1 segment"),
         (
             {"due_at": NOW + timedelta(hours=20)},
-            "→ #1043 +7 701 ••• •• 01 · waits until Sat 21 Nov 04:31",
+            "→ #1043 +7 701 ••• •• 01 · waits until Sat 21 Nov 04:31 · gsm7, 1 segment",
         ),
         (
             {"due_at": NOW + timedelta(minutes=1), "failures": 2, "reason": "Mobizon cannot be reached"},
-            "→ #1043 +7 701 ••• •• 01 · queued: Mobizon cannot be reached; next try 08:32",
+            "→ #1043 +7 701 ••• •• 01 · queued: Mobizon cannot be reached; next try 08:32 · gsm7, 1 segment",
         ),
-        ({"state": State.SENDING}, "→ #1043 +7 701 ••• •• 01 · queued, being handed to Mobizon"),
+        ({"state": State.SENDING}, "→ #1043 +7 701 ••• •• 01 · queued, being handed to Mobizon · gsm7, 1 segment"),
         (
             {"state": State.SUBMITTED, "submitted_at": AT},
-            "→ #1043 +7 701 ••• •• 01 · accepted by Mobizon 08:11:00",
+            "→ #1043 +7 701 ••• •• 01 · accepted by Mobizon 08:11:00 · gsm7, 1 segment",
         ),
         (
             {"state": State.SUBMITTED, "submitted_at": AT, "moderated": True},
-            "→ #1043 +7 701 ••• •• 01 · waiting for moderation since 08:11, people read it at Mobizon",
+            "→ #1043 +7 701 ••• •• 01 · waiting for moderation since 08:11, people read it at Mobizon · gsm7,"
+            " 1 segment",
         ),
         (
             {"state": State.SUBMITTED, "submitted_at": AT, "moderated": True, "gateway_status": "ACCEPTD",
              "status_at": AT},
-            "→ #1043 +7 701 ••• •• 01 · at the operator since 08:11",
+            "→ #1043 +7 701 ••• •• 01 · at the operator since 08:11 · gsm7, 1 segment",
         ),
         (
             {"state": State.DELIVERED, "claimed_at": AT, "ended_at": AT + timedelta(seconds=5), "message_id": "1",
              "cost": "20.50", "currency": "KZT"},
-            "✓ #1043 +7 701 ••• •• 01 · on the handset 08:11:05, after 5 s · 1 segment, 20.50 KZT · asked by Aigerim",
+            "✓ #1043 +7 701 ••• •• 01 · on the handset 08:11:05, after 5 s · gsm7, 1 segment, 20.50 KZT · asked by"
+            " Aigerim",
         ),
         (
             {"state": State.UNDELIVERED, "ended_at": NOW, "gateway_status": "EXPIRED", "validity": 60,
              "message_id": "1"},
             "✗ #1043 +7 701 ••• •• 01 · not delivered: expired 08:31. Phone off or out of reach for the 1 h we asked"
-            " for · 1 segment · asked by Aigerim",
+            " for · gsm7, 1 segment · asked by Aigerim",
         ),
         (
             {"state": State.FAILED, "reason": "Mobizon: wrong number"},
@@ -341,12 +343,35 @@ AT = START + timedelta(minutes=1)
             "? #1043 +7 701 ••• •• 01 · uncertain: looking it up, 1 of 3. "
             "The answer was cut off; nothing is sent again meanwhile.",
         ),
-        ({"target": "magnum", "person": "magnum", "number": None}, "→ #1043 Magnum · queued"),
-        ({"number": None}, "→ #1043 +7 701 ••• •• 01 · queued"),
+        ({"target": "magnum", "person": "magnum", "number": None}, "→ #1043 Magnum · queued · gsm7, 1 segment"),
+        ({"number": None}, "→ #1043 +7 701 ••• •• 01 · queued · gsm7, 1 segment"),
     ],
 )  # fmt: skip
 def test_an_sms_card_says_no_more_than_is_known(changes: dict[str, Any], words: str) -> None:
     assert sms_card(**changes) == words
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTED, State.UNCERTAIN, State.DELIVERED])
+def test_an_sms_card_says_what_made_it_dear(state: State) -> None:
+    text = "The “north” desk is closed from 20:00. Please call the south desk until tomorrow."
+    first, *more = sms_card(state=state, text=text, alphabet="unicode", segments=2).splitlines()
+    assert "north" not in first
+    assert more == [
+        "unicode because of “ (left double quotation mark, U+201C) at 5, ” (right double quotation mark, U+201D) at 11"
+        '; with " for “ ”: gsm7, 1 segment'
+    ]
+
+
+def test_an_sms_card_says_nothing_more_of_a_text_that_was_not_sent_or_is_forgotten() -> None:
+    for changes in ({"state": State.CANCELLED}, {"state": State.FAILED}, {"text": None}):
+        assert "\n" not in sms_card(**{"text": f"{'a' * 100}“", "alphabet": "unicode", "segments": 2, **changes})
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("text", ["Да", "Код 4711", "“Backup”", "я" * 300])
+def test_no_card_repeats_a_text_in_the_names_of_its_signs(state: State, text: str) -> None:
+    card = sms_card(state=state, text=text, alphabet="unicode", segments=1)
+    assert not any(sign.isalpha() and f" {sign} (" in card for sign in text)
 
 
 @pytest.mark.parametrize("state", State)
@@ -370,6 +395,20 @@ def test_the_question_alone_shows_number_and_text() -> None:
         "only Aigerim can press, until 08:20"
     )
     assert card.buttons == ((Button("Send", data="q:1043:f00d:y"), Button("Don't send", data="q:1043:f00d:n")),)
+
+
+def test_the_question_says_what_makes_it_dear_and_where_it_is_cut() -> None:
+    text = "“" + "b" * 140
+    card = render(QuestionView(a_question(text=text, segments=3, why="3 segments"), ALMATY, START))
+
+    assert card.text.splitlines()[1:] == [
+        f'"{text}"   unicode, 141 characters, 3 segments, from MyAlpha',
+        "unicode because of “ (left double quotation mark, U+201C) at 1",
+        'with " for “: gsm7, 1 segment',
+        'segments begin: 2 at 68 "bbbbbbbbbbbb", 3 at 135 "bbbbbbb"',
+        "7 characters too long for 2 segments",
+        "only Aigerim can press, until 08:20",
+    ]
 
 
 def test_the_question_names_every_option() -> None:

@@ -57,6 +57,7 @@ def test_the_verbs_are_those_of_the_readme() -> None:
     assert set(VERBS) == {
         *("run", "demo", "check-config", "explain", "send", "status", "messages", "balance", "doctor"),
         *("migrate", "config-schema", "incidents", "show", "receipts", "replay", "backup", "bill"),
+        "text",
     }
 
 
@@ -81,6 +82,8 @@ def test_the_version_is_told() -> None:
         ("messages --config FILE --sort id:up", "id is sorted ASC or DESC, not UP"),
         ("messages --config FILE --page-size 7", "Mobizon lists 25, 50 or 100 messages a page, not 7"),
         ("messages --config FILE --page -1", "'--page': Input should be greater than or equal to 0"),
+        ("text", "Missing argument 'TEXT…'"),
+        ("text hello --alphabet latin", "'latin' is not one of"),
         ("explain --config FILE --source generic --at soon -", "'soon' is no time; write 18:00 or 2026-11-22T18:00"),
         (
             "explain --config FILE --source generic --at 1999-12-24T03:00 -",
@@ -178,6 +181,18 @@ async def test_an_sms_is_sent_and_followed_to_the_handset(tmp_path: Path) -> Non
     assert said.code == 0, said.err
     assert said.out.startswith("#1 +7 701 ••• •• 09 · on the handset 2026-11-20 08:")
     assert "+77010000009" not in said.everything
+
+
+async def test_what_made_an_sms_dear_is_told_when_it_is_handed_over(tmp_path: Path) -> None:
+    async with a_terminal(tmp_path) as terminal:
+        said = await terminal.types("send", "magnum", "a" * 90 + "…")
+        quiet = await terminal.types("send", "magnum", "hello")
+    assert said.out.splitlines()[0].endswith(" · unicode, 2 segments")
+    assert said.out.splitlines()[1:] == [
+        "unicode because of … (horizontal ellipsis, U+2026) at 91",
+        "with ... for …: gsm7, 1 segment",
+    ]
+    assert quiet.out.endswith(" · gsm7, 1 segment\n")
 
 
 async def test_an_sms_that_does_not_arrive_is_exit_code_1(tmp_path: Path) -> None:
@@ -304,6 +319,73 @@ async def test_a_webhook_is_replayed(tmp_path: Path) -> None:
     assert after_rehearsal == 1
     assert again.out == "receipt 1 goes through again as receipt 2\n"
     assert [said.err for said in (unknown, unknown_dry)] == ["there is no receipt 99\n"] * 2
+
+
+# --- a text before it is sent
+
+
+def test_a_text_is_shown_as_it_would_be_billed() -> None:
+    said = typed("text", "see", "“north”")
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "  see “north”",
+        "unicode, 11 characters, 1 segment, room for 59 more",
+        "unicode because of “ (left double quotation mark, U+201C) at 5, ” (right double quotation mark, U+201D) at 11",
+        'with " for “ ”: gsm7, 1 segment',
+    ]
+
+
+def test_a_long_text_is_shown_where_it_is_cut() -> None:
+    said = typed("text", "a" * 153 + "b" * 20)
+    assert said.out.splitlines() == [
+        f"  1  {'a' * 153}",
+        f"  2  {'b' * 20}",
+        "gsm7, 173 characters, 2 segments, room for 133 more in the last",
+        "13 characters too long for 1 segment",
+    ]
+
+
+def test_a_text_is_shown_as_a_page_would_have_it(tmp_path: Path) -> None:
+    config = a_config(tmp_path, LOCAL.replace("sms: {", "sms: {alphabet: gsm7, ", 1))
+    said = [typed("text", "ещё —", *options) for options in (("--alphabet", "gsm7"), ("--config", config))]
+    assert said[0].out == said[1].out
+    assert said[0].out.splitlines()[-4:] == [
+        "A page would say, with sms.alphabet gsm7:",
+        "  eshchyo -",
+        "gsm7, 9 characters, 1 segment, room for 151 more",
+        "replaced: - for —, e for е, shch for щ, yo for ё",
+    ]
+
+
+def test_a_text_that_would_be_refused_is_told_so(tmp_path: Path) -> None:
+    config = a_config(tmp_path, LOCAL.replace("sms: {", "sms: {typed_max_segments: 2, ", 1))
+    long = "a" * 150 + "“"
+    said = typed("text", long, "--config", config)
+    told = typed("text", long, "--config", config, "-o", "json").json
+    assert said.code == 1
+    assert said.err == (
+        "refused: the text takes 3 segments (151 characters in unicode); at most 2 go out (sms.typed_max_segments); "
+        'unicode because of “ (left double quotation mark, U+201C) at 151; with " for “: gsm7, 1 segment; '
+        "17 characters too long for 2 segments\n"
+    )
+    assert f"refused: {told['refused']}\n" == said.err
+    assert typed("text", long).code == 0
+
+
+def test_a_text_comes_from_stdin_and_goes_to_scripts() -> None:
+    told = typed("text", "-", "--alphabet", "auto", "-o", "json", stdin="a\u00a0b\n".encode()).json
+    assert (told["text"], told["parts"], told["alphabet"]) == ("a\u00a0b", ["a\u00a0b"], "unicode")
+    assert (told["characters"], told["units"], told["units_left"], told["segments"]) == (3, 3, 67, 1)
+    assert told["culprits"] == [{"sign": "\u00a0", "code": "U+00A0", "name": "no-break space", "at": 2, "times": 1}]
+    assert (told["replaced"], told["instead"]["text"]) == ([], "a b")
+    assert (told["page"]["text"], told["page"]["replaced"]) == ("a b", [{"sign": "\u00a0", "by": " "}])
+
+
+@pytest.mark.parametrize("broken", [b"\xff\xfe", "\ud83d"])
+def test_what_is_no_text_is_told(broken: bytes | str) -> None:
+    said = typed("text", "-", stdin=broken) if isinstance(broken, bytes) else typed("text", broken)
+    assert said.code == 1
+    assert "not UTF-8" in said.err
 
 
 # --- Mobizon itself

@@ -16,7 +16,7 @@ from bridge.domain.notification import State
 from bridge.domain.rota import Rota, Unit
 from bridge.domain.throttle import Limits, Window
 from bridge.explain import CannotExplain, ExplainedIncident, Explanation, explain, hour_of
-from tests.edges.cli_scene import a_config, a_terminal, typed
+from tests.edges.cli_scene import Said, a_config, a_terminal, typed
 from tests.fakes import START
 from tests.world import CONFIG, a_world, firing, resolved
 
@@ -86,6 +86,53 @@ async def test_each_sms_has_about_the_price_that_the_config_says(tmp_path: Path)
         ("20.50", "KZT"),
         (None, None),
     ]
+
+
+ARROW = {"description": "Load → 97 — the “north” node\u00a0is hot."}
+
+
+def test_what_was_replaced_and_left_out_is_told(tmp_path: Path) -> None:
+    config = a_config(tmp_path, LOCAL)
+    said = typed_explain(config, tmp_path, ARROW, "-o", "json")
+    first = said.json["incidents"][0]["sms"][0]
+    assert 'Load -> 97 - the "north" node is hot' in first["text"]
+    assert {"sign": "→", "by": "->"} in first["replaced"] and {"sign": "“", "by": '"'} in first["replaced"]
+    assert (first["alphabet"], first["characters"], first["culprits"]) == ("gsm7", len(first["text"]), [])
+    assert (first["parts"], first["dropped"]) == ([first["text"]], [])
+    words = typed_explain(config, tmp_path, ARROW).out
+    assert '            replaced: -> for →, - for —, " for “ ”\n' in words
+    assert "without" not in words
+
+    long = {"description": "The kernel begins to kill " + "whatever it finds there " * 8 + "soon."}
+    first = typed_explain(config, tmp_path, long, "-o", "json").json["incidents"][0]["sms"][0]
+    assert first["segments"] == 1 and first["dropped"] and "soon" not in first["text"]
+    assert f"            without {', '.join(first['dropped'])}\n" in typed_explain(config, tmp_path, long).out
+
+
+def test_a_page_that_stays_unicode_says_which_sign_makes_it_so(tmp_path: Path) -> None:
+    config = a_config(tmp_path, LOCAL.replace("sms: {", "sms: {alphabet: unicode, ", 1))
+    words = typed_explain(config, tmp_path, {"description": "Load → 97."}).out
+    assert "            unicode because of → (rightwards arrow, U+2192) at " in words
+    assert "            with -> for →: gsm7, 1 segment\n" in words
+    assert "replaced" not in words
+
+
+def test_letters_that_were_spelled_are_told_where_a_person_allows_it(tmp_path: Path) -> None:
+    config = a_config(tmp_path, LOCAL.replace('phone: "+77010000001"', 'phone: "+77010000001", alphabet: auto', 1))
+    russian = {"description": "На диске осталось совсем мало места, через четыре часа он заполнится до конца."}
+    aigerim, *others = typed_explain(config, tmp_path, russian, "-o", "json").json["incidents"][0]["sms"]
+    assert aigerim["alphabet"] == "gsm7" and {"sign": "д", "by": "d"} in aigerim["replaced"]
+    assert all(one["alphabet"] == "unicode" and one["replaced"] == [] for one in others)
+
+
+def typed_explain(config: Path, folder: Path, annotations: dict[str, str], *options: str) -> Said:
+    body = firing("db1")
+    for described in (body["commonAnnotations"], body["alerts"][0]["annotations"]):
+        described.clear()
+        described.update(annotations)
+    payload = folder / "payload.json"
+    payload.write_text(json.dumps(body))
+    return typed("explain", "--config", config, "--source", "alertmanager", payload, *options)
 
 
 async def test_a_limit_that_makes_an_sms_wait_is_seen(config: Config) -> None:

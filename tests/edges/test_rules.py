@@ -257,6 +257,18 @@ def test_what_is_left_out_is_named() -> None:
     assert not short.dropped
 
 
+def test_what_is_written_otherwise_is_named_and_what_stays_is_not() -> None:
+    typed_well = reading(rule("up == 0", description="Load → 97 — it is “hot”"))
+    assert dict(typed_well.seen.replaced) == {"→": "->", "—": "-", "“": '"', "”": '"'}
+    kept = reading(rule("up == 0", description="Диск — почти полон"))
+    assert (kept.seen.replaced, "—" in kept.text) == ((), True)
+    cut = reading(rule("up == 0", description="word " * 60 + "— the end"))
+    assert (cut.seen.replaced, cut.size.alphabet) == ((), "gsm7")
+    plain = House(policies=NO_CONFIG.policies, routes=NO_CONFIG.routes, sources=NO_CONFIG.sources,
+                  sms=SmsRules(alphabet="unicode"))  # fmt: skip
+    assert reading(rule("up == 0", description="Load → 97"), plain).seen.culprits[0].sign == "→"
+
+
 def test_the_route_of_the_config_is_taken_and_implies_the_severity() -> None:
     critical = Route("pages", (parse_matcher('severity="critical"'),), policy="default")
     house = House(policies=NO_CONFIG.policies, routes=(critical, Route("rest")), sources=NO_CONFIG.sources)
@@ -276,6 +288,16 @@ def test_a_link_takes_the_room_that_it_will_take() -> None:
 
 
 # --- typed -----------------------------------------------------------------------------------------
+
+
+def test_people_read_what_was_replaced_in_a_rule(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        "groups: [{name: a, rules: [{alert: Hot, expr: up == 0, annotations: {description: Load → 97}}]}]\n"
+    )
+    said = typed("explain", "--rules", tmp_path)
+    assert "characters, 1 part; replaced: -> for →\n" in said.out
+    told = typed("explain", "--rules", tmp_path, "-o", "json").json
+    assert told["texts"][0]["replaced"] == [{"sign": "→", "by": "->"}]
 
 
 def test_people_read_each_rule_and_a_summary(tmp_path: Path) -> None:
@@ -298,7 +320,7 @@ def test_scripts_read_json_and_a_bad_file_is_no_reason_to_keep_the_rest(tmp_path
     assert said.err.startswith(f"{bad}:1: not YAML")
     texts = said.json["texts"]
     assert len(texts) == 10
-    keys = {"alert", "file", "line", "labels", "route", "pages", "text", "alphabet", "segments", "dropped"}
+    keys = {"alert", "file", "line", "labels", "route", "pages", "text", "alphabet", "segments", "dropped", "replaced"}
     assert all(one.keys() == keys for one in texts)
     assert texts[0]["labels"]["alertname"] == texts[0]["alert"] == "HostOutOfDiskSpace"
     assert said.json["summary"]["texts"] == 10

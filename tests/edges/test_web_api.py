@@ -157,6 +157,58 @@ async def test_what_could_not_be_stored_may_be_sent_again(edge: Edge) -> None:
     assert (await post(edge, HELLO))[0] == 503
 
 
+@pytest.mark.parametrize("yes", ["1", "true"])
+async def test_a_preview_says_what_would_be_sent(edge: Edge, yes: str) -> None:
+    body = HELLO | {"text": "see “north”", "idempotency_key": "k"}
+    answer = await edge.client.post(f"/api/v1/sms?preview={yes}", json=body, headers=RESPONDER)
+    seen = await answer.json()
+    assert answer.status == 200
+    assert (seen["to"], seen["person"], seen["sender_id"]) == ("aigerim", "aigerim", "MyAlpha")
+    assert (seen["text"], seen["alphabet"], seen["segments"]) == ("see “north”", "unicode", 1)
+    assert (seen["units_left"], seen["parts"], seen["replaced"]) == (59, ["see “north”"], [])
+    assert [(one["sign"], one["at"]) for one in seen["culprits"]] == [("“", 5), ("”", 11)]
+    assert (seen["instead"]["text"], seen["instead"]["alphabet"]) == ('see "north"', "gsm7")
+    assert seen["advice"][1] == 'with " for “ ”: gsm7, 1 segment'
+    assert (seen["opens_at"], seen["limit"]) == (None, None)
+    assert edge.door.verbs() == ["foresee_sms"]
+
+
+async def test_a_preview_of_what_a_limit_holds_says_when_it_opens(edge: Edge) -> None:
+    edge.door.answer = Denied("the limit is reached", opens_at=START + timedelta(minutes=5))
+    answer = await edge.client.post("/api/v1/sms?preview=1", json=HELLO, headers=RESPONDER)
+    seen = await answer.json()
+    assert (answer.status, seen["opens_at"], seen["limit"]) == (200, "2026-11-20T03:15:00Z", "the limit is reached")
+
+
+@pytest.mark.parametrize(
+    ("denied", "status"),
+    [(Denied("nobody is called dana", field="to"), 400), (Denied("takes the role operator", forbidden=True), 403)],
+)
+async def test_a_preview_is_refused_as_the_sms_would_be(edge: Edge, denied: Denied, status: int) -> None:
+    edge.door.answer = denied
+    answer = await edge.client.post("/api/v1/sms?preview=1", json=HELLO, headers=RESPONDER)
+    assert (answer.status, (await answer.json())["detail"]) == (status, denied.reason)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("preview=yes", "preview: 1, true, 0, false would be right"),
+        ("previw=1", "previw: not a parameter of this request; there are: preview"),
+    ],
+)
+async def test_what_was_meant_to_be_a_preview_is_never_sent(edge: Edge, query: str, told: str) -> None:
+    answer = await edge.client.post(f"/api/v1/sms?{query}", json=HELLO, headers=RESPONDER)
+    assert (answer.status, (await answer.json())["detail"]) == (400, told)
+    assert edge.door.calls == []
+
+
+@pytest.mark.parametrize("no", ["0", "false", ""])
+async def test_no_preview_sends(edge: Edge, no: str) -> None:
+    answer = await edge.client.post(f"/api/v1/sms?preview={no}", json=HELLO, headers=RESPONDER)
+    assert (answer.status, edge.door.verbs()) == (202, ["send_sms"])
+
+
 @pytest.mark.parametrize(
     ("asked_by", "headers", "to", "text"),
     [

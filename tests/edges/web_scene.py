@@ -22,7 +22,7 @@ from bridge.config import (
     StorageSettings,
     TelegramSettings,
 )
-from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, LinkView, SmsRequest, Verb
+from bridge.dispatcher import Accepted, Answered, Asked, Asker, Denied, Dispatcher, Foreseen, LinkView, SmsRequest, Verb
 from bridge.domain.costs import Amount, Bill, By, Prices, Spending, bill
 from bridge.domain.house import ChatPlace, House, Person, Role, SourceRules
 from bridge.domain.incident import Incident, IncidentState
@@ -118,6 +118,12 @@ class Door:
         self._call("send_sms", request)
         assert not isinstance(self.answer, Answered)
         return self.answer or Accepted(notification(asked_by=request.asker.name))
+
+    async def foresee_sms(self, request: SmsRequest) -> Foreseen | Denied:
+        self._call("foresee_sms", request)
+        row = notification(0, text=request.text, sender_id="MyAlpha")
+        closed = self.answer if isinstance(self.answer, Denied) else None
+        return Foreseen(row, closed) if closed is None or closed.opens_at else closed
 
     def _answered(self, verb: str, incident_id: int, by: Asker, via: str) -> Answered | Denied:
         self._call(verb, incident_id, by, via)

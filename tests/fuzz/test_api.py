@@ -91,6 +91,28 @@ async def test_every_answer_is_as_documented(tmp_path: Path, label: str) -> None
         assert {sms.to for sms in world.mobizon.sent} <= {number.removeprefix("+") for number in PHONES.values()}
 
 
+@pytest.mark.timeout(PATIENCE)
+async def test_a_preview_of_any_text_is_as_documented_and_owes_nothing(tmp_path: Path) -> None:
+    described = DOCUMENT["paths"]["/api/v1/sms"]["post"]
+    texts = st.text(min_size=1, max_size=300) | st.text(
+        st.sampled_from("a€я😀“\u200d\ud800 "), min_size=1, max_size=400
+    )
+    answers = set()
+    async with a_world(tmp_path) as world:
+        headers = {"Authorization": "Bearer api-secret"}
+        for text in examples(texts, REQUESTS * 5):
+            body = json.dumps({"to": "dana", "text": text, "idempotency_key": "k"}).encode()
+            async with world.http.post("/api/v1/sms?preview=1", data=body, headers=headers) as answer:
+                answers.add(answer.status)
+                assert not (wrong := wrong_in(described, answer.status, answer.content_type, await answer.read())), (
+                    wrong
+                )
+        await world.settle()
+        assert answers == {200, 400}
+        assert not await rows(world)
+        assert not world.mobizon.requests
+
+
 def test_an_answer_that_is_not_documented_is_found() -> None:
     described = DOCUMENT["paths"]["/api/v1/balance"]["get"]
     good = {"amount": "1", "currency": "KZT", "sms_left": 3, "days_left": None}

@@ -1,6 +1,9 @@
 """Scripts send through the HTTP API what people send from the chat."""
 
 import logging
+import sqlite3
+from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -37,7 +40,49 @@ async def test_a_bad_request_names_the_field_and_changes_nothing(
 ) -> None:
     answer = await world.api("POST", "/sms", body, status=status)
     assert told in str(answer)
+    assert await world.api("POST", "/sms?preview=1", body, status=status) == answer
     assert world.mobizon.sent == []
+
+
+async def test_a_preview_says_all_of_it_and_does_nothing(world: World) -> None:
+    body = {"to": "jonas", "text": "the “north” desk", "chat": "ops", "idempotency_key": "desk-1"}
+    before = await everything(world)
+    seen = await world.api("POST", "/sms?preview=1", body)
+    await world.advance(minutes=1)
+    assert (seen["to"], seen["alphabet"], seen["segments"], seen["opens_at"]) == ("jonas", "unicode", 1, None)
+    assert seen["instead"]["text"] == 'the "north" desk'
+    assert await everything(world) == before
+    assert (world.mobizon.sent, world.ops.cards) == ([], [])
+
+    sent = await world.api("POST", "/sms", body, status=202)  # its key is still unused
+    assert (sent["text"], sent["alphabet"], sent["segments"]) == (seen["text"], seen["alphabet"], seen["segments"])
+    assert world.phone("jonas").texts == seen["parts"]
+
+
+async def test_a_preview_knows_when_a_limit_opens_and_counts_for_none(world: World) -> None:
+    for _ in range(10):
+        assert (await world.api("POST", "/sms?preview=1", {"to": "jonas", "text": "x"}))["limit"] is None
+    for _ in range(5):
+        await world.api("POST", "/sms", {"to": "jonas", "text": "x"}, status=202)
+    seen = await world.api("POST", "/sms?preview=1", {"to": "jonas", "text": "x"})
+    assert "limits.per_person" in seen["limit"]
+    await world.api("POST", "/sms", {"to": "jonas", "text": "x"}, status=503)
+
+    world.clock.advance((datetime.fromisoformat(seen["opens_at"]) - world.clock.now()).total_seconds())
+    assert (await world.api("POST", "/sms?preview=1", {"to": "jonas", "text": "x"}))["limit"] is None
+    await world.api("POST", "/sms", {"to": "jonas", "text": "x"}, status=202)
+
+
+async def test_a_preview_that_writes_is_found(world: World) -> None:
+    before = await everything(world)
+    await world.api("POST", "/sms", {"to": "jonas", "text": "x"}, status=202)
+    assert await everything(world) != before
+
+
+async def everything(world: World) -> list[str]:
+    """Every row of every table."""
+    with closing(sqlite3.connect(world.bridge.config.value.storage.path)) as database:
+        return list(database.iterdump())
 
 
 async def test_an_observer_sees_and_sends_nothing(world: World) -> None:

@@ -53,6 +53,41 @@ async def test_dont_send_and_silence_both_send_nothing(world: World) -> None:
     assert world.mobizon.sent == []
 
 
+async def test_a_card_says_how_its_text_is_billed_and_what_made_it_dear(world: World) -> None:
+    await world.types("/sms jonas the build is red")
+    assert world.card.text.endswith("· gsm7, 1 segment")
+
+    text = "The “north” desk is closed from 20:00. Please call the south desk until tomorrow."
+    await world.types(f"/sms jonas {text}")
+    await world.advance(seconds=30)
+    assert world.phone("jonas").texts[-1] == text  # as it was typed
+    assert "unicode, 2 segments" in world.card.text
+    assert "because of “ (left double quotation mark, U+201C) at 5" in world.card.text
+    assert 'with " for “ ”: gsm7, 1 segment' in world.card.text
+    assert not any(word in revision for card in world.ops.cards for revision in card.revisions for word in ("north",))
+
+
+async def test_a_question_says_where_a_long_text_is_cut_and_is_edited_away(world: World) -> None:
+    text = "The gate is closed — " + "please use the door on the north side. " * 4
+    await world.types(f"/sms jonas {text}")
+    assert "3 segments" in world.card.text and text.strip() in world.card.text
+    assert "— (em dash, U+2014) at 20" in world.card.text and "with - for —: gsm7, 2 segments" in world.card.text
+    assert 'segments begin: 2 at 68 "' in world.card.text and "characters too long for 2 segments" in world.card.text
+
+    await world.press("Send")
+    await world.advance(seconds=30)
+    assert world.phone("jonas").texts == [text.strip()]
+    assert "on the handset" in world.card.text and "unicode, 3 segments" in world.card.text
+    assert "em dash" in world.card.text and "north" not in world.card.text and "begin" not in world.card.text
+
+
+async def test_a_text_that_is_refused_is_told_what_would_shorten_it(world: World) -> None:
+    await world.types("/sms jonas —" + "z" * 402)
+    assert "403 characters in unicode" in world.card.text and "with - for —: gsm7, 3 segments" in world.card.text
+    assert "zz" not in world.card.text
+    assert world.mobizon.sent == []
+
+
 async def test_a_failure_rings_in_the_same_chat_and_topic(world: World) -> None:
     world.phone("jonas").is_blacklisted()
     await world.types("/sms jonas hello")

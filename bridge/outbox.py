@@ -498,7 +498,8 @@ def _ready(row: Notification, incident: Incident | None, house: House, whom: str
         return row.becomes(Event.CANCELLED, ended_at=now, reason=f"{row.asked_by} may no longer send this")
     text, validity = row.text, row.validity
     if incident is not None:
-        text = wording(incident, replace(row, person=person.name if person else None), house, now)
+        if not (row.resent and text):  # sent once more, it keeps its words: the first may yet be found by them
+            text = wording(incident, replace(row, person=person.name if person else None), house, now)
         validity = house.sms.page_validity
     assert text is not None
     size = sms.measure(text)

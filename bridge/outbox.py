@@ -553,7 +553,8 @@ def _ready(
     text, validity = row.text, row.validity
     if incident is not None:
         row = replace(row, person=person.name if person else None)
-        text = wording(incident, row, house, now, own_words=own_words)
+        if not (row.resent and text):  # sent once more, it keeps its words: the first may yet be found by them
+            text = wording(incident, row, house, now, own_words=own_words)
         validity = house.sms.page_validity
     assert text is not None
     size = sms.measure(text)

@@ -92,7 +92,8 @@ def page(
         return _Page(incident, front, clock, link, title, told, within, how_bad, tuple(places))
 
     name, told = _clean(incident.title), _clean(incident.fact)
-    told = told if _words(told) - _words(name) - _FILLERS else ""  # nothing but the name once more
+    if len(told) <= 2 * len(name) and not _words(told) - _words(name) - _FILLERS:
+        told = ""  # nothing but the name once more
     said = (name, told, _clean(incident.within), severity, *named)
     return made(_lettered(said, rules, lambda parts: made(parts).whole)).fitted(rules.max_segments)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.domain.house import House, Person, SmsRules
 from bridge.domain.notification import TRANSITIONS, Event, InvalidTransition, Notification, State, after
 from bridge.domain.retry import first_price, next_attempt, next_poll, next_price
 from bridge.domain.routing import BadMatcher, Route, matching, parse_matcher
@@ -199,3 +200,44 @@ def test_typed_sms_have_their_share_of_the_house() -> None:
     assert [w.segments for w in Limits(total=(Window(HOUR, 60),), typed_share=1.0).typed_total] == [54]
     assert [w.segments for w in Limits(total=(Window(HOUR, 60), Window(HOUR, 4))).normal_total] == [54, 4]
     assert [w.segments for w in Limits(total=(Window(HOUR, 1),), typed_share=0.1).typed_total] == [1]
+
+
+@pytest.mark.parametrize(
+    ("person", "route", "house", "alphabet", "may_spell"),
+    [
+        (None, None, "auto", "auto", False),
+        (None, None, "gsm7", "gsm7", False),
+        (None, "auto", "auto", "auto", True),
+        (None, "gsm7", "auto", "gsm7", False),
+        ("auto", None, "unicode", "auto", True),
+        ("unicode", "auto", "gsm7", "unicode", False),
+        ("gsm7", "unicode", "auto", "gsm7", False),
+    ],
+)
+def test_a_person_s_alphabet_counts_before_the_route_s_and_that_before_the_house_s(
+    person: str | None, route: str | None, house: str, alphabet: str, may_spell: bool
+) -> None:
+    people = {"dana": Person("dana", alphabet=person)}
+    routes = (Route("critical", alphabet=route, max_segments=2), Route("rest"))
+    told = House(people=people, routes=routes, sms=SmsRules(alphabet=house))
+    rules = told.texting("critical", "dana")
+    assert (rules.alphabet, rules.may_spell, rules.max_segments) == (alphabet, may_spell, 2)
+    assert told.texting("rest", None).max_segments == 1
+    assert told.texting("gone from the config", "nobody") == told.sms
+
+
+@pytest.mark.parametrize(
+    ("matcher", "critical", "severity", "implied"),
+    [
+        ('severity="critical"', False, "critical", True),
+        ('severity="critical"', False, "warning", False),
+        ('severity=~"critical|page"', False, "critical", False),
+        ('severity!="info"', False, "warning", False),
+        ('team="db"', True, "critical", True),
+        ('team="critical"', False, "critical", False),
+    ],
+)
+def test_a_route_implies_the_severity_that_it_asks_for(
+    matcher: str, critical: bool, severity: str, implied: bool
+) -> None:
+    assert Route("r", (parse_matcher(matcher),), critical=critical).implies(severity) == implied

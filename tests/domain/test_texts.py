@@ -154,6 +154,13 @@ def test_a_number_is_kept_whole_or_left_out(length: int) -> None:
     assert "12345 seconds" in text or not re.search(r"12|345", text.removesuffix(" 03:10 #1042"))
 
 
+@pytest.mark.parametrize("length", range(60, 165))
+def test_an_address_is_whole_or_left_out(length: int) -> None:
+    address = "2001:db8:85a3:1234:5678:8a2e:0370:7334"
+    text = page(replace(DISK, title="A" * length, places=(address,)))
+    assert f" {address}" in text or ("2001" not in text and "7334" not in text)
+
+
 def test_a_name_too_long_for_any_sms_leaves_hour_and_number() -> None:
     for title in ("A" * 10**6, "слово " * 10**5, "e" + "\u0301" * 10**6, "🇰🇿" * 10**5):
         text = page(replace(DISK, title=title, places=("x" * 10**6,), fact="1 " * 10**6), call=3, again=True)

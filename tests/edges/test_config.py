@@ -533,6 +533,21 @@ REFUSED = [
         "20: routes[0].matchers[0]: not a regular expression; Python's re has to understand it",
     ),
     (
+        "role: operator",
+        "role: operator, alphabet: latin",
+        "9: people.aigerim.alphabet: not one of the words it may be; write auto, gsm7 or unicode",
+    ),
+    (
+        "priority: critical",
+        "priority: critical, max_segments: 11",
+        "20: routes[0].max_segments: out of range; write 1 to 10",
+    ),
+    (
+        "priority: critical",
+        "priority: critical, alphabet: latin",
+        "20: routes[0].alphabet: not one of the words it may be; write auto, gsm7 or unicode",
+    ),
+    (
         "priority: critical",
         "priority: high",
         "20: routes[0].priority: not one of the words it may be; write normal or critical",

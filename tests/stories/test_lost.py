@@ -82,6 +82,18 @@ async def test_a_page_that_is_not_listed_goes_out_once_more_and_the_chat_rings_a
     assert 'sms_bridge_uncertain_total{resolution="resent"} 2.0' in await world.metrics()
 
 
+async def test_a_page_that_goes_out_once_more_keeps_its_words(world: World) -> None:
+    """What has changed since is on the card; the first one may be on a phone by now, and is known by its words."""
+    world.mobizon.drops(times=2)
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(minutes=2)
+    await world.post("alertmanager", firing("db1", "db2", "db3"))
+    await world.advance(minutes=4)
+    assert "db3" in world.ops.cards[0].text
+    (text,) = world.phone("aigerim").texts
+    assert text.startswith("HostOutOfDiskSpace db1.example.net: ")
+
+
 async def test_a_page_is_sent_once_more_and_never_twice_more(world: World) -> None:
     world.mobizon.goes_wrong(Fault(cuts=True), method="sendsmsmessage")
     await world.post("alertmanager", firing("db1"))

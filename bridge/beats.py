@@ -70,6 +70,7 @@ def missed(tx: Transaction, house: House, source: str, now: datetime) -> tuple[R
     if tx.receipt_waits(source):  # it may be the beat
         tx.set_timer(replace(timer, due_at=now + _SOON))
         return None
+    tx.drop_timer(NEXT_BEAT, source)  # with what it causes: rung once more after a crash, it finds nothing due
     last = tx.meta(f"{_LAST_BEAT}{source}")
     then = texts.hour(datetime.fromisoformat(last), now, house.time_zone) if last else ""
     # A receipt of its own: the order of receipts decides what is news.

@@ -82,7 +82,7 @@ class Watch:
 class SourceRules:
     """What services need to know of a source. `routes` bounds what it may name or match; empty: all.
 
-    A heartbeat source beats `every` so long at least, and its silence takes its `route`; others have neither.
+    A heartbeat source has to be heard within `every`, or its silence takes its `route`; others have neither.
     """
 
     name: str

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from bridge import escalator, links, storms, templates, texts, watch
+from bridge import beats, escalator, links, storms, templates, texts, watch
 from bridge.domain import escalation, places
 from bridge.domain import storm as storm_rules
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
@@ -92,6 +92,7 @@ class _Book:
     ended: list[Incident] = field(default_factory=list)
     raging: dict[int, Incident] = field(default_factory=dict)  # storms that take in what happens to those in them
     receipts: list[Receipt] = field(default_factory=list)
+    beats: dict[str, datetime] = field(default_factory=dict)  # when sources that have to be heard were
     tally: Tally = field(default_factory=Counter)
 
     def put(self, incident: Incident) -> None:
@@ -133,6 +134,8 @@ class Admission:
             else:
                 _understand(book, house, parsed.receipt, parsed.report, now)
         _write(tx, book, house, now)
+        for source, at in book.beats.items():
+            beats.heard(tx, house, source, at, now)
         for parsed in arrived:
             if parsed.report is None:
                 _complain(tx, house, parsed, now)
@@ -180,8 +183,15 @@ def _understand(book: _Book, house: House, receipt: Receipt, report: Report, now
     hearing.hear()
     touched = [{"id": number, "what": what} for number, what in hearing.touched.items()]
     result: dict[str, object] = {"alerts": len(report.alerts), "incidents": touched}
+    rules = house.sources.get(receipt.source)
+    beats_at_all = rules is not None and rules.every is not None
+    if beats_at_all and not report.alerts:
+        result["beat"] = report.whole_group_over
+        if report.whole_group_over:
+            last = book.beats.get(receipt.source, receipt.received_at)
+            book.beats[receipt.source] = max(last, receipt.received_at)
     news = {"opened", "opened again", "joined", "resolved"}.intersection(hearing.touched.values())
-    if before is not None and not news:
+    if before is not None and not news and not beats_at_all:
         result["repeated"] = repeated = _kind_of_repeat(house, receipt, report, receipt.received_at - before)
         book.tally["suppressed", repeated] += 1
         if repeated == "reminder":

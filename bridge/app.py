@@ -122,6 +122,7 @@ class Bridge:
         await _if_it_can_be_kept(self.dispatcher.follow_moves(config.house))
         await _if_it_can_be_kept(self.dispatcher.keep_hours())
         await _if_it_can_be_kept(self.dispatcher.ask_limits_anew())
+        await _if_it_can_be_kept(self.dispatcher.follow_beats())
         self.gateway.set_key(config.mobizon.api_key)
         await _if_it_can_be_kept(self.dispatcher.end_trouble("config"))
         if self.ticker is not None:
@@ -185,6 +186,8 @@ async def build(config: Config, machine: Clock, config_file: Path | None = None)
         await timekeeper.catch_up()
         await dispatcher.keep_hours()
         await dispatcher.ask_limits_anew()
+        await _make_up_for_the_pause(store, dispatcher, clock)
+        await dispatcher.follow_beats()
         await outbox.recover()
         await dispatcher.end_trouble("config")  # we started from a good one
         await _distrust_a_gap(store, dispatcher, clock)
@@ -313,9 +316,22 @@ async def _begin_life(stack: AsyncExitStack, store: SqliteStore, clock: Clock) -
 
     async def end(kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and not store.ruined.is_set():
-            await _if_it_can_be_kept(store.write(doubt.end_life))
+            stamp = clock.now().isoformat()
+
+            def last_words(tx: Transaction) -> None:
+                doubt.end_life(tx)
+                tx.set_meta(LAST_ALIVE, stamp)
+
+            await _if_it_can_be_kept(store.write(last_words))
 
     stack.push_async_exit(end)
+
+
+async def _make_up_for_the_pause(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:
+    """While no bridge listened, no source could have been heard."""
+    last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
+    if last is not None:
+        await dispatcher.make_up_for(clock.now() - datetime.fromisoformat(last))
 
 
 async def _distrust_a_gap(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge import answering, duty, escalator, links, previews, silencing, storms, watch
-from bridge.admission import Admission, Parsed
+from bridge import answering, beats, duty, escalator, links, previews, silencing, storms, watch
+from bridge.admission import Admission, Parsed, Tally
 from bridge.budget import Budget
 from bridge.clock import Clock
 from bridge.domain import sms
@@ -119,14 +119,37 @@ class Dispatcher:
         tally = await self._store.write(lambda tx: self._admission.admit(tx, house, arrived, now), heavy=heavy)
         self._admission.count(tally)
 
-    async def replay(self, receipt_id: int) -> int | None:
-        """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""
-        now = self._clock.now()
+    async def beat_is_due(self, source: str) -> None:
+        """This source had its time to beat: unless it was heard meanwhile, its silence becomes an incident."""
+        house, now = self._house.value, self._clock.now()
 
-        def again(tx: Transaction) -> int | None:
+        def admit(tx: Transaction) -> Tally:
+            missed = beats.missed(tx, house, source, now)
+            return self._admission.admit(tx, house, [Parsed(*missed)], now) if missed else Tally()
+
+        self._admission.count(await self._store.write(admit))
+
+    async def make_up_for(self, away: timedelta) -> None:
+        """For so long up to now nobody could have been heard: no source has to answer for that."""
+        now = self._clock.now()
+        await self._store.write(lambda tx: beats.make_up_for(tx, away, now))
+
+    async def follow_beats(self) -> None:
+        """The sources that have to beat are those of the config in force."""
+        house, now = self._house.value, self._clock.now()
+        await self._store.write(lambda tx: beats.follow(tx, house, now))
+
+    async def replay(self, receipt_id: int) -> int | Denied | None:
+        """Put a stored webhook through again, as a new receipt; None when there is no such receipt."""
+        house, now = self._house.value, self._clock.now()
+
+        def again(tx: Transaction) -> int | Denied | None:
             old = tx.receipt(receipt_id)
             if old is None:
                 return None
+            rules = house.sources.get(old.source)
+            if rules is not None and rules.every is not None:
+                return Denied(f"{old.source} is a heartbeat, and only its own beats are signs of life")
             tx.wake("intake")
             return tx.keep_receipt(old.source, old.route, old.headers, old.body, now)
 

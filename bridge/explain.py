@@ -28,7 +28,7 @@ from bridge.intake import Intake
 from bridge.metrics import Metrics
 from bridge.outbox import Outbox
 from bridge.ports import BadCalendar, Live, Receipt, Store, Submitted, Transaction
-from bridge.sources import NotJson, parse, read_json
+from bridge.sources import HEARTBEAT, NotJson, parse, read_json
 from storage import open_store
 
 # Numbers are said in every SMS: one of four digits makes its length the usual one.
@@ -132,7 +132,8 @@ def hour_of(row: Notification) -> datetime:
 class Explanation:
     """What would happen. `problem`: the webhook cannot be read, and nobody would be paged.
 
-    `unknown`: what could not be found out about who is on call; one sentence each.
+    `unknown`: what could not be found out about who is on call; one sentence each. `silence` is how long a heartbeat
+    source may be silent: the incident is the one that would open then. `beat`: whether the webhook is a beat of it.
     """
 
     source: str
@@ -143,6 +144,8 @@ class Explanation:
     incidents: tuple[ExplainedIncident, ...] = ()
     problem: str = ""
     unknown: tuple[str, ...] = ()
+    silence: timedelta | None = None
+    beat: bool = False
 
 
 class _TimeTravel:
@@ -178,7 +181,8 @@ async def explain(config: Config, source: str, body: bytes, now: datetime, *, ro
     if len(body) > config.server.max_body:
         raise CannotExplain(f"larger than server.max_body, {config.server.max_body} bytes (413)")
     try:
-        read_json(body)
+        if rules.kind != HEARTBEAT:
+            read_json(body)
     except NotJson as error:
         raise CannotExplain(f"not JSON (400): {error}") from error
     roster, unknown = await _roster(config, now)
@@ -219,7 +223,11 @@ class _Rehearsal:
             await store.write(lambda tx: tx.numbers(_NUMBERS_BEFORE))
             dispatcher = Dispatcher(store, self._clock, house, metrics)
             receipt = await dispatcher.keep_webhook(source, route, {}, body)
+            await dispatcher.follow_beats()
             await Intake(store, dispatcher, self._parse, house, self._clock).run()
+            if silence := self._house.sources[source].every:
+                self._clock.at += silence
+                await dispatcher.beat_is_due(source)
             await self._send_all(store, Outbox(store, self._clock, house, metrics))
             return await store.read(lambda tx: self._seen(tx, receipt))
 
@@ -266,14 +274,24 @@ class _Rehearsal:
                 routes.setdefault(record.fingerprint, []).append(incidents[record.incident_id].route)
         alerts = tuple(ExplainedAlert(alert, tuple(routes.get(alert.fingerprint, ()))) for alert in report.alerts)
         opened = tuple(self._opened(tx, one) for _, one in sorted(incidents.items()))
-        return Explanation(receipt.source, self._now, self._house.time_zone, alerts, report.group_key, opened)
+        return Explanation(
+            receipt.source,
+            self._now,
+            self._house.time_zone,
+            alerts,
+            report.group_key,
+            opened,
+            silence=self._house.sources[receipt.source].every,
+            beat=bool(receipt.result.get("beat")),
+        )
 
     def _opened(self, tx: Transaction, incident: Incident) -> ExplainedIncident:
         house, route = self._house, self._house.route(incident.route)
         hours = Hours()
         if route is not None:
-            begins, muted = route.hours.pages_at(self._now), route.hours.muted(self._now)
-            waits, other = begins > self._now, route.policy != incident.policy
+            at = incident.opened_at
+            begins, muted = route.hours.pages_at(at), route.hours.muted(at)
+            waits, other = begins > at, route.policy != incident.policy
             hours = Hours(waits and muted, waits and not muted, begins if waits else None, other, route.policy)
         timers = tx.timers_due(self._clock.at + _LOOK_AHEAD, _MOST_ROWS)
         rings = {timer.subject: timer.due_at for timer in timers if timer.kind == escalator.NOBODY}

@@ -549,6 +549,10 @@ class Transaction(Protocol):
         """Stored, not yet understood: half the oldest, half the newest, when there are more than `limit`."""
         ...
 
+    def receipt_waits(self, source: str) -> bool:
+        """Whether something of this source is stored and not yet understood."""
+        ...
+
     def save_receipts(self, receipts: Iterable[Receipt]) -> None:
         """Write state, identity and result of receipts."""
         ...
@@ -599,7 +603,7 @@ class Transaction(Protocol):
 
     # storms
     def opened_alone(self, route: str, after: datetime) -> list[Incident]:
-        """What was opened on a route after that and is part of no storm; not by hand, no tests, no storms."""
+        """What was opened on a route after that and is part of no storm: by alerts, and no tests."""
         ...
 
     def members(self, storm_id: int, limit: int = 10**9) -> list[int]:
@@ -852,6 +856,7 @@ class Transaction(Protocol):
         """Whether it was there to drop; with `due_at`, only while it is still due then."""
         ...
 
+    def timer(self, kind: str, subject: str) -> Timer | None: ...
     def timers_due(self, now: datetime, limit: int) -> list[Timer]: ...
     def move_waits(self, by: timedelta, claimed_after: datetime) -> None:
         """The clock was set: whatever waits by our own choice waits as long as before.

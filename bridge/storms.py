@@ -41,7 +41,7 @@ def gather(tx: Transaction, house: House, opened: Iterable[Incident], now: datet
     found = Gathered()
     by_route: defaultdict[str, list[Incident]] = defaultdict(list)
     for incident in opened:
-        if incident.is_open and not incident.test:
+        if incident.is_open and not incident.test and not incident.is_silence:
             by_route[incident.route].append(incident)
     if house.storm is None or not by_route:
         return found

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from bridge import escalator, storms
+from bridge import beats, escalator, storms
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.ports import NotStored, Store, Timer, Transaction
@@ -14,6 +14,7 @@ from bridge.watch import TROUBLE_OVER
 log = logging.getLogger(__name__)
 
 _A_ROUND = 100
+_ASLEEP = 90.0  # seconds between two runs, which follow each other in five: the machine slept meanwhile
 _RING_AGAIN = timedelta(minutes=5)
 
 
@@ -24,7 +25,9 @@ class Timers:
 
     def __init__(self, store: Store, dispatcher: Dispatcher, clock: Clock) -> None:
         self._store = store
+        self._dispatcher = dispatcher
         self._clock = clock
+        self._ran = clock.elapsed()
         self._ring: Mapping[str, Callable[[str], Awaitable[None]]] = {
             "question": lambda subject: dispatcher.expire_question(int(subject)),
             escalator.DEADLINE: dispatcher.deadline,
@@ -32,12 +35,16 @@ class Timers:
             escalator.ACK_OVER: lambda subject: dispatcher.acknowledgement_over(int(subject)),
             storms.CALM: lambda subject: dispatcher.storm_is_calm(int(subject)),
             storms.DISSOLVED: lambda subject: dispatcher.dissolved_storm_asks(int(subject)),
+            beats.NEXT_BEAT: dispatcher.beat_is_due,
             TROUBLE_OVER: lambda subject: dispatcher.end_trouble(*subject.split(":", 1)),
         }
 
     async def run(self) -> None:
         """Until nothing is due. A timer is dropped after it rang: a crash in between rings it again, harmlessly."""
-        now = self._clock.now()
+        now, slept = self._clock.now(), self._clock.elapsed() - self._ran
+        if slept > _ASLEEP:
+            await self._dispatcher.make_up_for(timedelta(seconds=slept))
+        self._ran += slept
         while due := await self._store.read(lambda tx: tx.timers_due(now, _A_ROUND)):
             for timer in due:
                 rang = await self._rang(timer)

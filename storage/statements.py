@@ -31,7 +31,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upserting  # the one construct that dialects do not share
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge.domain.incident import MOST_ROUNDS, STORM, IncidentState
+from bridge.domain.incident import MOST_ROUNDS, NO_BEAT, STORM, IncidentState
 from bridge.domain.notification import Held, Priority, Purpose, State
 from bridge.domain.silence import SilenceState
 from bridge.domain.throttle import Scope
@@ -114,6 +114,10 @@ oldest_waiting: Select[Any] = select(receipt).where(_waiting).order_by(receipt.c
 newest_waiting: Select[Any] = (
     select(receipt).where(_waiting, receipt.c.id > bindparam("after")).order_by(receipt.c.id.desc()).limit(_limit)
 )
+# Whether anything of a source is not yet understood.
+receipt_waits: Select[Any] = (
+    select(literal(1)).where(_waiting, receipt.c.source == bindparam("of_source")).limit(literal(1))
+)
 # What intake found out; the body is never written again.
 save_receipts: Update = (
     update(receipt)
@@ -184,6 +188,7 @@ opened_alone: Select[Any] = (
         incident.c.storm.is_(None),
         incident.c.asked_by.is_(None),
         incident.c.source != literal(STORM),
+        incident.c.group_key != literal(NO_BEAT),
         ~incident.c.test,
     )
     .order_by(incident.c.id)
@@ -677,6 +682,9 @@ is_update_done: Select[Any] = select(telegram_update.c.outcome).where(
 
 set_timer: Insert = _upsert(timer)
 _seen = bindparam("seen", type_=Instant())
+timer_of: Select[Any] = select(timer).where(
+    timer.c.kind == bindparam("of_kind"), timer.c.subject == bindparam("of_subject")
+)
 drop_timer: Delete = delete(timer).where(
     timer.c.kind == bindparam("of_kind"),
     timer.c.subject == bindparam("of_subject"),

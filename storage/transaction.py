@@ -109,6 +109,9 @@ class SqlTransaction:
         newest = self._all(Receipt, sql.newest_waiting, after=oldest[-1].id, limit=newest_half)
         return oldest + newest[::-1]
 
+    def receipt_waits(self, source: str) -> bool:
+        return self._db.row(sql.receipt_waits, of_source=source) is not None
+
     def save_receipts(self, receipts: Iterable[Receipt]) -> None:
         names = ("row_id", "state", "identity", "result")
         self._db.many(sql.save_receipts, names, ((r.id, r.state, r.identity, r.result) for r in receipts))
@@ -515,6 +518,9 @@ class SqlTransaction:
 
     def drop_timer(self, kind: str, subject: str, due_at: datetime | None = None) -> bool:
         return self._db.run(sql.drop_timer, of_kind=kind, of_subject=subject, seen=due_at).rowcount == 1
+
+    def timer(self, kind: str, subject: str) -> Timer | None:
+        return self._first(Timer, sql.timer_of, of_kind=kind, of_subject=subject)
 
     def timers_due(self, now: datetime, limit: int) -> list[Timer]:
         return self._all(Timer, sql.timers_due, now=now, limit=limit)

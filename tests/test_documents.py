@@ -129,6 +129,15 @@ async def test_a_recipe_calls_whom_it_says(
     assert (found.problem, found.unknown) == ("", ())
 
 
+async def test_the_watchdog_of_the_recipe_calls_whom_it_says(tmp_path: Path) -> None:
+    config, now = _load(tmp_path, _recipe("watchdog")), datetime.fromisoformat(NOON)
+    (silence,) = (await explain(config, "watchdog", b"", now)).incidents
+    assert [(hour_of(row) - now, row.target) for row in silence.planned] == [
+        (timedelta(minutes=5), "aigerim"),
+        (timedelta(minutes=5), "jonas"),
+    ]
+
+
 def test_the_alertmanager_snippet_is_one_that_alertmanager_takes(tmp_path: Path) -> None:
     blocks = _blocks("yaml", "alertmanager.yml")
     assert blocks

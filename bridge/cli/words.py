@@ -175,6 +175,9 @@ def outcome(result: Mapping[str, Any]) -> str:
         return str(result["problem"])
     if not result:
         return "waits to be understood"
+    if "beat" in result:
+        ended = [f"#{one['id']} {one['what']}" for one in result.get("incidents", ())]
+        return ", ".join(["a beat" if result["beat"] else "no beat: all of it is resolved", *ended])
     told = [f"#{one['id']} {one['what']}" for one in result.get("incidents", ())]
     if "repeated" in result:
         told.append(str(result["repeated"]))
@@ -191,7 +194,13 @@ def say_explanation(found: "Explanation", watch_chat: str | None) -> None:
         say(f"{found.source} would not be understood: {found.problem}{told}. Nobody would be paged.")
         return
     at = f"{found.at.astimezone(found.zone):%a %d %b %Y %H:%M} {found.zone.key}"
-    say(f"{found.source}, {at}: {_alerts(len(found.alerts))}, group {found.group_key}")
+    if found.silence is not None:
+        from bridge.texts import length
+
+        what = "a beat" if found.beat else "no sign of life, for all of it is resolved"
+        say(f"{found.source}, {at}: {what}; it pages nobody. Without another beat for {length(found.silence)}:")
+    else:
+        say(f"{found.source}, {at}: {_alerts(len(found.alerts))}, group {found.group_key}")
     for one in found.alerts:
         alert = one.alert
         routes = ", ".join(f"route {route}" if route else "no route" for route in one.routes)
@@ -370,6 +379,8 @@ def explanation_json(found: "Explanation") -> dict[str, Any]:
             for opened in found.incidents
         ],
         "unknown": list(found.unknown),
+        "beat": found.beat if found.silence is not None else None,
+        "silence_seconds": found.silence.total_seconds() if found.silence is not None else None,
     }
 
 

@@ -1,7 +1,7 @@
 """From the file's tables to a Config: each section read by one function, then held against the others."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from bridge.clock import SystemClock
 from bridge.config import scalars
 from bridge.config.document import Findings, Table, read_document, shown, shown_path
 from bridge.config.scalars import Wrong, brief, choice, duration, flag, near, number, text
-from bridge.config.schema import ALPHABETS, FILE, KEY_PLACES, KINDS, PRIORITIES, ROLES, UPDATES
+from bridge.config.schema import ALPHABETS, FILE, HEARTBEAT, KEY_PLACES, KINDS, PRIORITIES, ROLES, UPDATES
 from bridge.config.section import Section, Surroundings, override
 from bridge.config.values import (
     ApiToken,
@@ -52,7 +52,6 @@ _LATER_KINDS = [
     "sentry",
     "github",
     "pagerduty",
-    "heartbeat",
 ]
 _RESERVED_PEOPLE = (CHAT, "rota", "everyone", "oncall")
 _WORDS_OF_ONCALL = ("next", "take", "clear")  # /oncall reads them before it looks for a rota
@@ -137,8 +136,10 @@ def _config(file: Section) -> Config:
     policies = {name: _policy(name, section, known) for name, section in policy_entries.items()}
     storage = _storage(file.section("storage"))
     limits = _limits(file.section("limits"), zone, storage.keep)
-    routes = _routes(file, policies, known, _intervals(file, zone), (limits, zone))
-    sources = {name: _source(name, section, {r.name for r in routes}) for name, section in file.named("sources")}
+    route_entries = file.sections("routes")
+    routes = _routes(route_entries, policies, known, _intervals(file, zone), (limits, zone))
+    sources = {name: _source(name, section, routes) for name, section in file.named("sources")}
+    _look_for_dead_ends(route_entries, routes, {rules.route for _, rules in sources.values()})
     watch, heartbeat_url = _watch(file.section("watch"), known)
     _look_for_gaps(file, routes, watch)
     if "chats" in file and "telegram" not in file:
@@ -510,7 +511,7 @@ def _step(section: Section, known: _Known) -> Step:
 
 
 def _routes(
-    file: Section,
+    sections: list[Section],
     policies: Mapping[str, Policy],
     known: _Known,
     intervals: Mapping[str, TimeInterval],
@@ -518,7 +519,6 @@ def _routes(
 ) -> tuple[Route, ...]:
     limits, zone = house
     routes: list[Route] = []
-    sections = file.sections("routes")
     for section in sections:
         name = section.need("name", scalars.name, "critical") or ""
         if name and name in (route.name for route in routes):
@@ -542,7 +542,6 @@ def _routes(
                 limits=_windows(section, "limits", zone),
             )
         )
-    _look_for_dead_ends(sections, routes)
     for section, route in zip(sections, routes, strict=True):
         _look_at_its_policies(section, route, policies)
         _look_at_its_limits(section, route, limits)
@@ -551,11 +550,11 @@ def _routes(
     return tuple(routes)
 
 
-def _look_for_dead_ends(sections: list[Section], routes: list[Route]) -> None:
-    """Warn of routes that no alert comes to, and of a way on that leads nowhere."""
+def _look_for_dead_ends(sections: list[Section], routes: Sequence[Route], of_silence: Collection[str | None]) -> None:
+    """Warn of routes that no alert comes to, but for those that heartbeats name, and of a way on that leads nowhere."""
     for place, (section, route) in enumerate(zip(sections, routes, strict=True)):
         for above in routes[:place]:
-            if not above.continues and set(above.matchers) <= set(route.matchers):
+            if route.name not in of_silence and not above.continues and set(above.matchers) <= set(route.matchers):
                 takes = "everything" if above.catches_all else "all that this one matches"
                 section.warn(
                     f"no alert comes to {shown(route.name)}: {shown(above.name)} above takes {takes} and does not "
@@ -653,14 +652,14 @@ def _look_for_gaps(file: Section, routes: tuple[Route, ...], watch: Watch) -> No
 _NO_ROUTE = "no route in it; name some, or remove the key to allow all"
 
 
-def _source(name: str, section: Section, routes: set[str]) -> tuple[SourceSettings, SourceRules]:
+def _source(name: str, section: Section, routes: Iterable[Route]) -> tuple[SourceSettings, SourceRules]:
     kind = section.get("kind", text, name)
     if kind in _LATER_KINDS:
         section.problem(f"sources of kind {kind} come in a later version; there are now: {', '.join(KINDS)}", "kind")
     elif kind not in KINDS:
-        section.problem(f"no kind of that name; write kind: {' or '.join(KINDS)}", "kind")
-    usual = SourceRules(name, kind)
-    bounds = section.texts("routes", lambda written: _one_of(written, routes, "route"), if_empty=_NO_ROUTE)
+        section.problem(f"no kind of that name; write kind: {scalars.either(KINDS)}", "kind")
+    usual, names = SourceRules(name, kind), [route.name for route in routes]
+    bounds = section.texts("routes", lambda written: _one_of(written, names, "route"), if_empty=_NO_ROUTE)
     rules = replace(
         usual,
         routes=frozenset(bounds or ()),
@@ -673,7 +672,25 @@ def _source(name: str, section: Section, routes: set[str]) -> tuple[SourceSettin
     elif given and "api_url" not in section:
         section.problem("nobody is shown this token; add api_url: http://alertmanager.example:9093", given[0])
     rules = replace(rules, silences=api_url is not None)
+    if kind == HEARTBEAT:
+        rules = _heartbeat(section, rules, routes)
+    for key in ("every", "route"):
+        if kind != HEARTBEAT and key in section:
+            section.problem("only a heartbeat has it; remove it, or write kind: heartbeat", key)
     return SourceSettings(name, kind, _credentials(section), api_url, api_token), rules
+
+
+def _heartbeat(section: Section, rules: SourceRules, routes: Iterable[Route]) -> SourceRules:
+    by_name = {route.name: route for route in routes}
+    every = section.need("every", duration(timedelta(seconds=30), 7 * _DAY), "5m")
+    route = section.need("route", lambda written: _one_of(written, by_name, "route"), next(iter(by_name), "critical"))
+    if "routes" in section:
+        section.problem("a heartbeat has one route; write it as route, and remove this", "routes")
+    if "dedup_window" in section:
+        section.problem("each beat counts; remove it", "dedup_window")
+    if route and by_name[route].policy is None and not by_name[route].hours.policies:
+        section.warn(f"{shown(route)} has no policy, so its silence would page nobody; name a route that has", "route")
+    return replace(rules, every=every, route=route, routes=frozenset({route} if route else ()))
 
 
 def _api_url(written: str) -> str:

@@ -57,7 +57,7 @@ def name(written: str) -> str:
 def choice(*words: str) -> Callable[[str], str]:
     def read(written: str) -> str:
         if written not in words:
-            raise Wrong(f"not one of the words it may be; write {_either(words)}")
+            raise Wrong(f"not one of the words it may be; write {either(words)}")
         return written
 
     return read
@@ -330,6 +330,7 @@ def _split(written: str) -> SplitResult:
     return parts
 
 
-def _either(words: Iterable[str]) -> str:
+def either(words: Iterable[str]) -> str:
+    """Words to choose from, as people list them."""
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last

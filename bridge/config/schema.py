@@ -6,7 +6,8 @@ from bridge.domain.incident import MOST_ROUNDS
 
 Schema = dict[str, Any]
 
-KINDS = ("alertmanager", "generic")
+HEARTBEAT = "heartbeat"
+KINDS = ("alertmanager", "generic", HEARTBEAT)
 ALPHABETS = ("auto", "gsm7", "unicode")
 ROLES = ("observer", "responder", "operator")
 UPDATES = ("polling", "webhook")
@@ -246,6 +247,8 @@ _SOURCE = _keys(
         "routes": _words("The only routes it may name or match; all without it."),
         "api_url": _text("Alertmanager's own address: silences from the chat are made there."),
         **_secret("api_token", "The bearer token that a proxy before it wants to see"),
+        "every": _duration("A heartbeat: how long it may be silent; more than twice its own pace, 30s to 7d."),
+        "route": _text("A heartbeat: whom its silence is told, whatever the matchers of that route."),
         "dedup_window": _duration("The same news inside it is a repeat, later a reminder.", default="20m"),
     },
 )
@@ -384,13 +387,7 @@ FILE = _keys(
 )
 
 _LATER = "comes in a later version; remove it for now"
-# Keys of the finished product that this version does not know yet. Only `every` has a second meaning, in rotas;
-# in another table it would be a plain mistake.
-LATER = {
-    **dict.fromkeys(
-        ("hmac_secret", "hmac_secret_file", "max_unsigned_body", "every", "route"),
-        _LATER,
-    ),
-}
+# Keys of the finished product that this version does not know yet.
+LATER = dict.fromkeys(("hmac_secret", "hmac_secret_file", "max_unsigned_body"), _LATER)
 OTHER_NAMES = {"notify_resolved": "resolved_sms"}
 """What keys are called elsewhere, or once were called, and what they are called here."""

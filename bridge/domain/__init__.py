@@ -4,6 +4,7 @@ The words we use, in code, SQL, logs, YAML and chat alike:
 
 source        a system that sends webhooks, or the Telegram bot
 receipt       the stored raw webhook, kept before it is understood
+beat          a sign of life of a source whose silence is the alarm
 alert         one report from a source, firing or resolved, with a dedup key
 dedup key     what makes two alerts the same trouble
 severity      how bad the source thinks it is; only routing reads it

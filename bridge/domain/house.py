@@ -92,13 +92,18 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class SourceRules:
-    """What services need to know of a source. `routes` bounds what it may name or match; empty: all."""
+    """What services need to know of a source. `routes` bounds what it may name or match; empty: all.
+
+    A heartbeat source has to be heard within `every`, or its silence takes its `route`; others have neither.
+    """
 
     name: str
     kind: str
     routes: frozenset[str] = frozenset()
     dedup_window: timedelta = timedelta(minutes=20)
     silences: bool = False  # it has an API that keeps it quiet
+    every: timedelta | None = None
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

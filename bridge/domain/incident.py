@@ -16,6 +16,8 @@ STALE_WITHIN = timedelta(minutes=5)
 
 STORM = "(storm)"
 """The source of an incident that stands for many; no source of a config can be called so."""
+NO_BEAT = "(no beat)"
+"""The group of the incident that the silence of a heartbeat source is: one a source, and part of no storm."""
 ONE_OUTBREAK = timedelta(minutes=2)
 """Two Prometheis see one outbreak begin a moment apart, and Alertmanager moves its start back when the second tells."""
 
@@ -134,6 +136,11 @@ class Incident:
     @property
     def is_storm(self) -> bool:
         return self.source == STORM
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether it is about a source that is not heard any more."""
+        return self.group_key == NO_BEAT
 
     @property
     def shares_a_name(self) -> bool:

@@ -179,6 +179,8 @@ class Api:
         again = await self._dispatcher.replay(number)
         if again is None:
             raise Problem(404, f"there is no receipt {number}")
+        if isinstance(again, Denied):
+            raise Problem(409, again.reason)
         return _json(shapes.ReceiptKept(receipt=again), status=202)
 
     async def balance(self, request: web.Request) -> web.Response:

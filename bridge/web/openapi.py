@@ -72,8 +72,8 @@ OPERATIONS = (
     ),
     Operation("GET", "/api/v1/receipts/{id}", "One webhook.", 200, shapes.ReceiptItem, refusals=(401, 404)),
     Operation(
-        "POST", "/api/v1/receipts/{id}/replay", "Put a stored webhook through again. Takes an operator.",
-        202, shapes.ReceiptKept, refusals=(401, 403, 404, 503),
+        "POST", "/api/v1/receipts/{id}/replay", "Put a stored webhook, but no beat, through again. Takes an operator.",
+        202, shapes.ReceiptKept, refusals=(401, 403, 404, 409, 503),
     ),
     Operation("GET", "/api/v1/balance", "Money left at Mobizon.", 200, shapes.BalanceNow, refusals=(401, 503)),
     Operation(

@@ -16,7 +16,7 @@ from bridge.config import Config, SourceSettings
 from bridge.dispatcher import Dispatcher
 from bridge.metrics import Metrics
 from bridge.ports import Live, NotStored
-from bridge.sources import NotJson, check_json, clean, read_json
+from bridge.sources import HEARTBEAT, NotJson, check_json, clean, read_json
 from bridge.web import credentials, problems
 from bridge.web.bodies import Garbled, TooBig, read_body
 from bridge.web.credentials import LastUse
@@ -100,7 +100,7 @@ class Webhooks:
         return clean(named, _LONGEST_ROUTE)
 
     async def _body(self, source: SourceSettings, request: web.Request, limit: int) -> bytes:
-        """Raw, and certainly JSON; anything else is kept as a dead letter, or told of when it is too large to keep."""
+        """Raw, and certainly JSON unless it is a beat; what is neither is a dead letter, or told of when too large."""
         try:
             body = await read_body(request, limit, self._clock)
         except TooBig:
@@ -110,6 +110,8 @@ class Webhooks:
         except Garbled as error:
             await self._dispatcher.keep_dead_letter(source.name, b"", error.detail)
             raise
+        if source.kind == HEARTBEAT:
+            return body
         try:
             if len(body) <= _BIG:
                 read_json(body)

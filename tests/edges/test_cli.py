@@ -273,6 +273,24 @@ async def test_a_page_is_seen_from_the_shell(tmp_path: Path) -> None:
     assert (nothing.code, nothing.err) == (1, "there is no incident or SMS #99\n")
 
 
+async def test_beats_are_seen_from_the_shell(tmp_path: Path) -> None:
+    dog = "sources:\n  dog: {kind: heartbeat, token: dog-secret, every: 5m, route: critical}\n"
+    async with a_terminal(tmp_path, CONFIG.replace("sources:\n", dog)) as terminal:
+        world = terminal.world
+        await world.post("dog", b"", token="dog-secret")
+        await world.post("dog", {"alerts": [], "status": "resolved"}, token="dog-secret")
+        await world.advance(minutes=5)
+        await world.post("dog", b"", token="dog-secret")
+        received = await terminal.types("receipts", "--since", SINCE)
+    told = [" ".join(line.split()) for line in received.out.splitlines()[1:]]
+    assert [line.partition(" dog ")[2] for line in told] == [
+        "understood a beat, #1 resolved",
+        "understood 1 alert: #1 opened",
+        "understood no beat: all of it is resolved",
+        "understood a beat",
+    ]
+
+
 async def test_who_has_it_and_who_is_next_is_seen_from_the_shell(tmp_path: Path) -> None:
     steps = "{notify: [aigerim], wait: 5m}, {notify: [jonas, chat], wait: 5m}"
     climb = CONFIG.replace("steps: [{notify: [aigerim, jonas]}]", f"steps: [{steps}]")

@@ -476,9 +476,14 @@ REFUSED = [
     (
         "kind: generic",
         "kind: grafana",
-        "18: sources.shop.kind: sources of kind grafana come in a later version; there are now: alertmanager, generic",
+        "18: sources.shop.kind: sources of kind grafana come in a later version; there are now: alertmanager, generic, "
+        "heartbeat",
     ),
-    ("kind: generic, ", "", "18: sources.shop.kind: no kind of that name; write kind: alertmanager or generic"),
+    (
+        "kind: generic, ",
+        "",
+        "18: sources.shop.kind: no kind of that name; write kind: alertmanager, generic or heartbeat",
+    ),
     (", password_file: key", "", "18: sources.shop.basic: no password; add password_file: FILE"),
     (
         "kind: generic",
@@ -500,6 +505,48 @@ REFUSED = [
         "alertmanager: {",
         "alertmanager: {api_url: http://am.example/api/v2/, ",
         "17: sources.alertmanager.api_url: we add /api/v2 ourselves; leave it out",
+    ),
+    ("kind: generic", "kind: heartbeat, route: critical", "18: sources.shop: no every; write it like every: 5m"),
+    ("kind: generic", "kind: heartbeat, every: 5m", "18: sources.shop: no route; write it like route: critical"),
+    (
+        "kind: generic",
+        "kind: heartbeat, every: 5m, route: night",
+        '18: sources.shop.route: no route is called "night"; there are: critical, rest',
+    ),
+    (
+        "kind: generic",
+        "kind: heartbeat, every: 20s, route: critical",
+        "18: sources.shop.every: out of range; write 30s to 7d",
+    ),
+    (
+        "kind: generic",
+        "kind: heartbeat, every: 8d, route: critical",
+        "18: sources.shop.every: out of range; write 30s to 7d",
+    ),
+    (
+        "kind: generic",
+        "kind: generic, every: 5m",
+        "18: sources.shop.every: only a heartbeat has it; remove it, or write kind: heartbeat",
+    ),
+    (
+        "kind: generic",
+        "kind: generic, route: rest",
+        "18: sources.shop.route: only a heartbeat has it; remove it, or write kind: heartbeat",
+    ),
+    (
+        "kind: generic",
+        "kind: heartbeat, every: 5m, route: critical, routes: [rest]",
+        "18: sources.shop.routes: a heartbeat has one route; write it as route, and remove this",
+    ),
+    (
+        "kind: generic",
+        "kind: heartbeat, every: 5m, route: critical, dedup_window: 20m",
+        "18: sources.shop.dedup_window: each beat counts; remove it",
+    ),
+    (
+        "kind: generic",
+        "kind: heartbeat, every: 5m, route: critical, api_url: http://am.example",
+        "18: sources.shop.api_url: only an Alertmanager can be silenced; remove it",
     ),
     # routes
     (
@@ -1031,6 +1078,31 @@ def test_what_undoes_itself_is_a_warning(folder: Folder, old: str, new: str, war
     assert folder.warnings(folder.load(text)) == ([f"config.yaml:{warning}"] if warning else [])
 
 
+DOG = "  watchdog: {kind: heartbeat, token_file: key, every: 5m, route: critical}\n"
+
+
+def test_a_heartbeat_is_waited_for_and_takes_no_route_but_its_own(folder: Folder) -> None:
+    config = folder.load(GOOD.replace("sources:\n", f"sources:\n{DOG}"))
+    rules = config.house.sources["watchdog"]
+    assert (rules.every, rules.route, rules.routes) == (timedelta(minutes=5), "critical", frozenset({"critical"}))
+    assert config.warnings == ()
+
+
+def test_a_silence_that_pages_nobody_is_a_warning(folder: Folder) -> None:
+    config = folder.load(GOOD.replace("sources:\n", f"sources:\n{DOG.replace('critical', 'rest')}"))
+    assert folder.warnings(config) == [
+        "config.yaml:17: sources.watchdog.route: rest has no policy, so its silence would page nobody; "
+        "name a route that has"
+    ]
+
+
+def test_a_route_for_silence_alone_needs_no_alerts(folder: Folder) -> None:
+    alone = GOOD.replace("silent: true}\n", "silent: true}\n  - {name: silence, policy: critical, chat: ops}\n")
+    assert "no alert comes to silence" in "".join(folder.load(alone).warnings)
+    dog = DOG.replace("critical", "silence")
+    assert folder.load(alone.replace("sources:\n", f"sources:\n{dog}")).warnings == ()
+
+
 @pytest.mark.parametrize("quiet", ["hold_time_intervals", "mute_time_intervals"])
 def test_hours_that_together_never_end_are_refused(folder: Folder, quiet: str) -> None:
     day = EVENING.partition("\n")[2].replace("18:00", "00:00").replace("24:00", "18:00").replace("evening", "day")
@@ -1308,7 +1380,7 @@ def test_all_of_the_example_loads(folder: Folder) -> None:
 
 def test_all_of_the_example_loads_with_its_secrets_from_the_environment(folder: Folder) -> None:
     text, secrets = re.subn(r"\S+_file: \S+ .*\n +# or (\S+: \S+) .*", r"\1", _commented())
-    assert secrets == text.count("${") == 10
+    assert secrets == text.count("${") == 11
     folder.secret("oncall.ics", "")
     folder.secret("page.j2", "{{ title }}")
     variables = re.findall(r"\$\{(\w+)\}", text)
@@ -1332,7 +1404,7 @@ def test_the_example_shows_every_key_with_a_comment() -> None:
         assert re.search(rf"(?m)^[ -]*(# or )?{key}:", shown), key
     for line in shown.splitlines():
         is_scalar = re.match(r"\s+(# or )?\w+: [^{]", line) and "chat: ops" not in line and "silent: true" not in line
-        assert not is_scalar or "#" in line.replace("# or", "") or "kind: generic" in line, line
+        assert not is_scalar or "#" in line.replace("# or", "") or re.search("kind: (generic|heartbeat)", line), line
 
 
 def test_no_key_of_the_example_is_read_past(folder: Folder) -> None:

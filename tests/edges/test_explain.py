@@ -184,6 +184,27 @@ async def test_what_is_json_of_another_shape_would_page_nobody(config: Config) -
     assert found.incidents == ()
 
 
+DOG = ("sources:\n", "sources:\n  dog: {kind: heartbeat, token: dog-secret, every: 10m, route: critical}\n")
+
+
+async def test_a_beat_shows_whom_the_silence_after_it_would_page(tmp_path: Path) -> None:
+    payload = tmp_path / "payload.json"
+    payload.write_text("")
+    async with a_terminal(tmp_path, CONFIG.replace(*DOG)) as terminal:
+        said = await terminal.types("explain", "--source", "dog", payload, "--at", "2026-11-24T12:00")
+        assert ": a beat; it pages nobody. Without another beat for 10 min:" in said.out
+        assert "incident No beat from dog · route critical · key dog, (no beat), critical" in said.out
+        assert "12:10:00  aigerim" in said.out
+        assert "No beat from dog: last 12:00, expected every 10 min 12:10 #1042" in said.out
+
+        payload.write_text('{"alerts": [], "status": "resolved"}')
+        said = await terminal.types("explain", "--source", "dog", payload, "--at", "2026-11-24T12:00", "-o", "json")
+        assert (said.json["beat"], said.json["silence_seconds"]) == (False, 600)
+        assert "none yet" in said.json["incidents"][0]["sms"][0]["text"]
+        said = await terminal.types("explain", "--source", "dog", payload)
+        assert ": no sign of life, for all of it is resolved; it pages nobody." in said.out
+
+
 @pytest.mark.parametrize(
     ("source", "body", "sentence"),
     [

@@ -327,6 +327,7 @@ async def test_an_operator_replays_a_receipt(edge: Edge) -> None:
     answer = await edge.client.post("/api/v1/receipts/7/replay", headers=OPERATOR)
     assert (answer.status, await answer.json()) == (202, {"receipt": 8})
     assert (await edge.client.post("/api/v1/receipts/9/replay", headers=OPERATOR)).status == 404
+    assert (await edge.client.post("/api/v1/receipts/6/replay", headers=OPERATOR)).status == 409
 
 
 async def test_the_balance_is_told_or_why_not(edge: Edge) -> None:

@@ -100,8 +100,10 @@ class Door:
     async def begin_trouble(self, kind: str, subject: str, text: str) -> None:
         self._call("begin_trouble", kind, subject, text)
 
-    async def replay(self, receipt_id: int) -> int | None:
+    async def replay(self, receipt_id: int) -> int | Denied | None:
         self._call("replay", receipt_id)
+        if receipt_id == 6:
+            return Denied("only its own beats are signs of life")
         return 8 if receipt_id == 7 else None
 
     async def acknowledge(self, incident_id: int, by: Asker, via: str) -> Answered | Denied:

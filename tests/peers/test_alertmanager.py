@@ -24,6 +24,7 @@ class Town:
         self.telegram = telegram
         self.folder = folder
         self.news = asyncio.Condition()
+        self.source = "alertmanager"
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for something to become true; other programs are at work, so only looking tells."""
@@ -32,7 +33,7 @@ class Town:
 
     @property
     def webhook(self) -> str:
-        return f"http://127.0.0.1:{self.bridge.ports[0]}/webhooks/alertmanager"
+        return f"http://127.0.0.1:{self.bridge.ports[0]}/webhooks/{self.source}"
 
     @property
     def card(self) -> str:
@@ -129,3 +130,29 @@ async def test_reminders_are_told_from_the_first_word(tmp_path: Path) -> None:
         await asyncio.wait_for(reminded(), PATIENCE)
         assert seen == ["['opened']", "duplicate"]  # within the dedup window; test_page.py has the reminder beyond it
         assert len(town.mobizon.sent) == 2
+
+
+async def test_its_watchdog_beats_at_the_pace_of_the_readme_and_its_end_is_no_beat(tmp_path: Path) -> None:
+    dog = "sources:\n  watchdog: {kind: heartbeat, token: am-secret, every: 5m, route: critical}\n"
+    async with a_town(tmp_path, ("sources:\n", dog)) as town:
+        town.source = "watchdog"
+        # A sixtieth of the README's: a second for its group_interval of a minute, and as much less for repeat_interval.
+        async with town.alertmanagers(group_wait="0s", group_interval="1s", repeat_interval="833ms") as alertmanager:
+            seen: list[bool] = []
+
+            async def heard(count: int) -> None:
+                while len(seen) < count:
+                    found = await town.bridge.store.read(
+                        lambda tx: tx.receipts(SystemClock().now().replace(year=2000), 9)
+                    )
+                    seen[:] = [one.result["beat"] for one in reversed(found) if one.state is ReceiptState.UNDERSTOOD]
+                    await asyncio.sleep(0.05)  # the Alertmanager keeps its own time
+
+            await alertmanager.fire("Watchdog", severity="none")
+            await asyncio.wait_for(heard(4), PATIENCE)
+            assert seen == [True] * 4
+            await alertmanager.resolve("Watchdog", severity="none")
+            await asyncio.wait_for(heard(5), PATIENCE)
+            while seen[-1]:  # one more may have been on its way
+                await asyncio.wait_for(heard(len(seen) + 1), PATIENCE)
+        assert town.card == ""

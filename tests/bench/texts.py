@@ -217,9 +217,10 @@ def _made_of(pieces: Sequence[str], name: str) -> bool:
 
 
 def says(reading: Reading) -> bool:
-    """Whether the text has the beginning of what the summary says: two words, or all of it; worth having, no more."""
-    words = folded(reading.incident.fact).split()[:2]
-    return not words or " ".join(words).rstrip(".,:;!") in folded(reading.text)
+    """Whether the text has two words in a row of what the summary says, or all of a shorter one."""
+    words = folded(reading.incident.fact).split()
+    pairs = (" ".join(words[at : at + 2]).rstrip(".,:;!") for at in range(max(1, len(words) - 1)))
+    return any(pair in folded(reading.text) for pair in pairs)
 
 
 def _has_word(text: str, *words: str) -> bool:

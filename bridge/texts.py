@@ -26,8 +26,12 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _LATE = re.compile(r"LATE \d+m\. ")
 _LINK = re.compile(r" (https?://\S+/a/)([1-9A-HJ-NP-Za-km-z]{11})$")
-_PREPOSITIONS = "on|at|in|from|for|of|на|в|у|с"
 _KINDS = "instance|node|host|server|machine|target|pod|узел|сервер|хост"
+_BEFORE_PLACE = re.compile(
+    rf"(\s(?:on|at|in|from|for|of|на|в|у|с)(?:\s(?:{_KINDS}))?|\b(?:{_KINDS}))\s$", re.IGNORECASE
+)
+_AFTER_PLACE = re.compile(r"(?::\d{1,5})?(?![\w-]|[.:]\w)")
+_LOOK_BACK = 30  # characters before a place, for the words that lead to it
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
 _LEAST_OF_OWN = 40  # characters of a team's own words; a link is not worth more than these
@@ -58,11 +62,17 @@ def fact(alert: Alert, where: str) -> str:
 
 
 def _without_place(sentence: str, where: str) -> str:
-    """ "Certificate on db1 expires" without " on db1", and "Node db1 is down" without " db1"."""
-    named = (
-        rf"(\s(?:{_PREPOSITIONS})(?:\s(?:{_KINDS}))?|\b(?:{_KINDS}))\s{re.escape(where)}(?::\d{{1,5}})?(?![\w-]|[.:]\w)"
-    )
-    return re.sub(named, lambda found: "" if found[1][0] == " " else found[1], sentence, flags=re.IGNORECASE)
+    """A sentence that says "on db1" without these words, and one that says "node db1" without the name."""
+    begin = sentence.find(where)
+    while begin >= 0:
+        before = _BEFORE_PLACE.search(sentence, max(0, begin - _LOOK_BACK), begin)
+        after = _AFTER_PLACE.match(sentence, begin + len(where))
+        if before and after:
+            kept = "" if before[1][0].isspace() else before[1]
+            sentence = sentence[: before.start()] + kept + sentence[after.end() :]
+            begin = before.start()
+        begin = sentence.find(where, begin + 1)
+    return sentence
 
 
 def page(

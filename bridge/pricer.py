@@ -43,7 +43,7 @@ class Pricer:
         self._clock = clock
 
     async def run(self) -> None:
-        """Until nothing is due, something is to be sent, or the gateway cannot be asked or was asked often enough."""
+        """Until nothing is due, something is being sent, or the gateway cannot be asked or was asked often enough."""
         for _ in range(_CALLS):
             due = await self._due()
             if not due:
@@ -59,7 +59,7 @@ class Pricer:
 
         def look(tx: Transaction) -> list[Notification]:
             # A call takes one of the few lines to the gateway, and of those an SMS may have each.
-            if not tx.prices_due(now, 1) or tx.sending() or tx.claimable(now, 1):
+            if not tx.prices_due(now, 1) or tx.sending():
                 return []
             return tx.prices_due(now + _TOGETHER, _A_CALL)
 

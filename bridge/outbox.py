@@ -169,7 +169,9 @@ class Outbox:
         """As `_ready` below; a row that cannot even be thought about must not hold up the others."""
         try:
             whom = duty.whom(tx, house, row, now)
-            ready = _ready(row, incident, house, whom, now, own_words=_own_words(tx, row, incident, house, whom, now))
+            ready = _ready(
+                row, incident, house, whom, now, own_words=self._own_words(tx, row, incident, house, whom, now)
+            )
             if whom is None and ready.state is State.FAILED:
                 duty.mind_gap(tx, house, duty.roster(tx, house), row.target.removeprefix(ROTA), now)
             return ready
@@ -178,6 +180,36 @@ class Outbox:
             what = f"a mistake of ours ({type(error).__name__}); please report it"
             watch.begin(tx, house, "mistake", f"#{row.incident_id or row.id} was not sent: {what}", now)
             return row.becomes(Event.GAVE_UP, ended_at=now, reason=what)
+
+    def _own_words(
+        self,
+        tx: Transaction,
+        row: Notification,
+        incident: Incident | None,
+        house: House,
+        whom: str | None,
+        now: datetime,
+    ) -> str:
+        """What the template of its route makes of a page; empty where there is none, or where it fails: ours do then."""
+        if incident is None or incident.is_storm or incident.asked_by or row.target == CHAT:
+            return ""
+        template = house.template_of(incident.route) if row.purpose is Purpose.PAGE else ""
+        if not template or _unwanted(row, incident, now):
+            return ""
+        alerts = tx.alert_records([(incident.source, incident.group_key)], now)
+        try:
+            return written(template, incident, alerts, row, house, whom)
+        except Exception as error:  # no page dies of a template, nor of a mistake of ours while it is filled
+            if not isinstance(error, TemplateFailed):
+                log.exception(
+                    "a template could not be filled", extra={"incident": incident.id, "route": incident.route}
+                )
+            what = f"the template of route {incident.route} failed on #{incident.id}: {error}"
+            watch.begin(tx, house, "template", f"{what}; it was paged in our own words", now, subject=incident.route)
+            entry = TimelineEntry(incident.id, now, f"the template failed ({error}); paged in our own words")
+            if all(told.what != entry.what for told in tx.timeline(incident.id)):
+                tx.add_timeline([entry])
+            return ""
 
     # --- what the gateway said of a send ------------------------------------------------------------
 
@@ -569,31 +601,6 @@ def _ready(
         sender_id=row.sender_id or house.sms.sender_id,
         carried_by=None,
     )
-
-
-def _own_words(
-    tx: Transaction, row: Notification, incident: Incident | None, house: House, whom: str | None, now: datetime
-) -> str:
-    """What the template of its route makes of a page; empty where there is none, or where it fails: then ours do."""
-    if incident is None or incident.is_storm or incident.asked_by or row.target == CHAT:
-        return ""
-    template = house.template_of(incident.route) if row.purpose is Purpose.PAGE else ""
-    if not template or _unwanted(row, incident, now):
-        return ""
-    alerts = tx.alert_records([(incident.source, incident.group_key)], now)
-    try:
-        return written(template, incident, alerts, row, house, whom)
-    except Exception as error:  # no page dies of a template, nor of a mistake of ours while it is filled
-        if not isinstance(error, TemplateFailed):
-            log.exception("a template could not be filled", extra={"incident": incident.id, "route": incident.route})
-        what = (
-            f"the template of route {incident.route} failed on #{incident.id}: {error}; it was paged in our own words"
-        )
-        watch.begin(tx, house, "template", what, now, subject=incident.route)
-        entry = TimelineEntry(incident.id, now, f"the template failed ({error}); paged in our own words")
-        if all(told.what != entry.what for told in tx.timeline(incident.id)):
-            tx.add_timeline([entry])
-        return ""
 
 
 def written(

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bridge import outbox
 from bridge.domain.house import House
+from bridge.sender import Sender
+from tests.stories.broken import FragileOutbox
 from tests.world import World, a_world, alert, firing, group, resolved
 
 ROUTE = "policy: critical, chat: ops, "
@@ -132,13 +132,12 @@ async def test_a_template_that_renders_nothing_gives_way_too(tmp_path: Path) -> 
         assert "it makes no text at all" in world.watch.last.text
 
 
-async def test_were_a_template_to_kill_the_page_it_would_be_seen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planted mistake: an error of the template goes on to the row."""
-
-    def goes_on(*_: Any) -> str:
-        raise ZeroDivisionError("division by zero")
-
-    monkeypatch.setattr(outbox, "_own_words", goes_on)
+async def test_were_a_template_to_kill_the_page_it_would_be_seen(world: World) -> None:
+    bridge = world.bridge
+    fragile = FragileOutbox(bridge.store, bridge.clock, bridge.house, bridge.metrics)
+    sender = Sender(fragile, bridge.gateway, bridge.clock, slots=16)
+    bridge.ticks[:] = [sender if tick is bridge.sender else tick for tick in bridge.ticks]
+    bridge.sender = sender
     with pytest.raises((AssertionError, ValueError)):
         await comes_whatever_its_template(world)
 

@@ -190,7 +190,7 @@ class Outbox:
         whom: str | None,
         now: datetime,
     ) -> str:
-        """What the template of its route makes of a page; empty where there is none, or where it fails: ours do then."""
+        """What the template of its route makes of a page; empty where there is none, or it fails."""
         if incident is None or incident.is_storm or incident.asked_by or row.target == CHAT:
             return ""
         template = house.template_of(incident.route) if row.purpose is Purpose.PAGE else ""

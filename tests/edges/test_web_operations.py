@@ -33,6 +33,7 @@ ROUTES = {
     ("POST", "/api/v1/receipts/{id}/replay"): OPERATOR,
     ("GET", "/api/v1/balance"): OBSERVER,
     ("GET", "/api/v1/bill"): OBSERVER,
+    ("GET", "/api/v1/credentials"): OBSERVER,
     ("GET", "/-/healthy"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/-/ready"): OPEN,

@@ -93,7 +93,7 @@ class Api:
         foreseen = await self._dispatcher.foresee_sms(asked)
         if isinstance(foreseen, Denied):
             raise self._denied(foreseen)
-        return _json(shapes.sms_preview(foreseen))
+        return _json(shapes.sms_preview(foreseen, await self._inquiries.prices()))
 
     async def sms(self, request: web.Request) -> web.Response:
         number = _number(request, "no SMS has this number")
@@ -289,10 +289,11 @@ def _query(request: web.Request, *names: str) -> list[str | None]:
 
 def _flag(request: web.Request, name: str) -> bool:
     """The only parameter of this request: whether it is set."""
-    (written,) = _query(request, name)
-    if written not in (None, *shapes.FLAG):
-        raise _wrong(name, f"{', '.join(shapes.FLAG)} would be right")
-    return written in shapes.FLAG[:2]
+    _query(request, name)
+    written = request.query.getall(name, [])
+    if len(written) > 1 or not set(written) <= set(shapes.FLAG):
+        raise _wrong(name, f"{', '.join(shapes.FLAG)} would be right, once")
+    return any(one in shapes.FLAG[:2] for one in written)
 
 
 def _wrong(field: str, problem: str) -> Problem:

@@ -132,7 +132,8 @@ class SmsPreview(Billed):
 
     `parts` are its segments as the network cuts them; the last has room for `units_left` more, and `too_long_by`
     characters less would save one. `culprits` make it unicode; `instead` and `without_culprits` would be cheaper.
-    `opens_at`: a limit is reached (`limit`), and this is when it opens again; null when it could leave when it is due.
+    `estimate` is about what it will cost, where that is known. `opens_at`: a limit is reached (`limit`), and this is
+    when it opens again; null when it could leave when it is due.
     """
 
     to: str
@@ -151,6 +152,8 @@ class SmsPreview(Billed):
     due_at: datetime
     opens_at: datetime | None
     limit: str | None
+    estimate: str | None
+    currency: str | None
 
 
 class SmsWhole(Sms):
@@ -379,11 +382,11 @@ def sms(row: Notification, prices: Prices, *, whole: bool) -> Sms:
     )
 
 
-def sms_preview(foreseen: Foreseen) -> SmsPreview:
+def sms_preview(foreseen: Foreseen, prices: Prices) -> SmsPreview:
     """For whoever asked: the number is theirs already."""
     row, closed = foreseen.notification, foreseen.closed
     assert row.text is not None
-    seen = preview(row.text)
+    seen, expected = preview(row.text), prices.expected(row)
     return SmsPreview(
         to=_recipient(row, whole=True),
         person=row.person,
@@ -393,6 +396,8 @@ def sms_preview(foreseen: Foreseen) -> SmsPreview:
         due_at=row.due_at,
         opens_at=closed.opens_at if closed else None,
         limit=closed.reason if closed else None,
+        estimate=plain(expected.value) if expected else None,
+        currency=expected.currency if expected else None,
     )
 
 

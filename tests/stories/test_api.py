@@ -4,11 +4,12 @@ import logging
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.world import World, firing
+from tests.world import World, a_world, firing
 
 
 async def test_a_script_sends_one_sms_however_often_it_asks(world: World) -> None:
@@ -57,6 +58,14 @@ async def test_a_preview_says_all_of_it_and_does_nothing(world: World) -> None:
     sent = await world.api("POST", "/sms", body, status=202)  # its key is still unused
     assert (sent["text"], sent["alphabet"], sent["segments"]) == (seen["text"], seen["alphabet"], seen["segments"])
     assert world.phone("jonas").texts == seen["parts"]
+
+
+async def test_a_preview_says_about_what_it_will_cost(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[("sms: {", "sms: {prices: {KZ: 20.50 KZT}, ")]) as world:
+        seen = await world.api("POST", "/sms?preview=1", {"to": "dana", "text": "x" * 200})
+        assert (seen["segments"], seen["estimate"], seen["currency"]) == (2, "41.00", "KZT")
+        seen = await world.api("POST", "/sms?preview=1", {"to": "jonas", "text": "x"})
+        assert (seen["estimate"], seen["currency"]) == (None, None)
 
 
 async def test_a_preview_knows_when_a_limit_opens_and_counts_for_none(world: World) -> None:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from bridge import __version__, calendars, doubt, heartbeat
 from bridge.bookings import Bookings
-from bridge.caretaker import LAST_ALIVE, Caretaker
+from bridge.caretaker import LAST_ALIVE, Caretaker, last_alive
 from bridge.clock import Clock, SteadyClock, SystemClock
 from bridge.config import Config, ConfigError, TelegramSettings, load_config
 from bridge.dispatcher import Dispatcher
@@ -329,23 +329,21 @@ async def _begin_life(stack: AsyncExitStack, store: SqliteStore, clock: Clock) -
 
 async def _make_up_for_the_pause(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:
     """While no bridge listened, no source could have been heard."""
-    last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
+    last = await store.read(last_alive)
     if last is not None:
-        await dispatcher.make_up_for(clock.now() - datetime.fromisoformat(last))
+        await dispatcher.make_up_for(clock.now() - last)
 
 
 async def _distrust_a_gap(store: SqliteStore, dispatcher: Dispatcher, clock: Clock) -> None:
     """Nobody used this database for a while: perhaps it is a restored backup, and what it owes was sent since."""
-    last = await store.read(lambda tx: tx.meta(LAST_ALIVE))
+    last = await store.read(last_alive)
     now = clock.now()
-    if last is not None and now - datetime.fromisoformat(last) > _GAP:
+    if last is not None and now - last > _GAP:
         await store.write(lambda tx: doubt.doubt_all(tx, now))
         waiting = await store.read(lambda tx: len(tx.claimable(now, _COUNTED)))
         if waiting:
-            since = datetime.fromisoformat(last)
             text = (
-                f"the database was last in use {since:%d.%m %H:%M} UTC: "
-                f"{waiting} SMS are looked up before they are sent"
+                f"the database was last in use {last:%d.%m %H:%M} UTC: {waiting} SMS are looked up before they are sent"
             )
             log.warning(text)
             await dispatcher.say(text)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bridge import costs, watch
@@ -16,6 +16,19 @@ from bridge.texts import length
 log = logging.getLogger(__name__)
 
 LAST_ALIVE = "last_alive"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def last_alive(tx: Transaction) -> datetime | None:
+    """When this database was last in use; None: never. Where a damaged file has no time there, it was long ago."""
+    stamp = tx.meta(LAST_ALIVE)
+    try:
+        at = datetime.fromisoformat(stamp) if stamp is not None else None
+    except ValueError:
+        return _LONG_AGO
+    return at if at is None or at.tzinfo is not None else _LONG_AGO
+
+
 """In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""
 _MONEY_EVERY = 600.0  # seconds
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)

@@ -78,7 +78,11 @@ class Doubt:
         """What is to be doubted, as the database has it."""
         until, self._installation = await self._store.read(lambda tx: (tx.meta(_UNTIL), tx.meta("installation") or ""))
         # A clock that was ahead at that start must not make us look for ever.
-        self._until = min(datetime.fromisoformat(until), self._clock.now() + _ARRIVING) if until else None
+        latest = self._clock.now() + _ARRIVING
+        try:
+            self._until = min(datetime.fromisoformat(until), latest) if until else None
+        except (ValueError, TypeError):  # a damaged file has no time there, or one without a zone
+            self._until = latest
 
     async def sent_before(self, row: Notification) -> bool:
         """Whether an earlier life has sent this one, just claimed; it is recorded as found then."""

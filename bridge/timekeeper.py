@@ -8,7 +8,7 @@ import logging
 from datetime import datetime, timedelta
 
 from bridge import escalator, watch
-from bridge.caretaker import LAST_ALIVE
+from bridge.caretaker import LAST_ALIVE, last_alive
 from bridge.clock import SteadyClock
 from bridge.domain.house import House
 from bridge.ports import Live, NotStored, Store, Transaction
@@ -51,9 +51,8 @@ class Timekeeper:
         How long nobody used it is not known then, so its waits go on as if it had been no time. A clock set forward
         between two lives cannot be told from a long pause, and is taken for one.
         """
-        stamp = await self._store.read(lambda tx: tx.meta(LAST_ALIVE))
-        now = self._clock.now()
-        if stamp is not None and (old := datetime.fromisoformat(stamp)) > now:
+        old, now = await self._store.read(last_alive), self._clock.now()
+        if old is not None and old > now:
             await self._store.write(lambda tx: self._moved(tx, old, now - old))
 
     def _moved(self, tx: Transaction, old: datetime, jump: timedelta) -> None:

@@ -1,5 +1,6 @@
 """The schema's versions: alembic's migrations, run inside a connection of ours."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -46,14 +47,16 @@ def upgrade(connection: Connection, name: str) -> None:
 
 
 def lacking(connection: Connection) -> str:
-    """A column or trigger of ours that the database lacks, in words; empty when it has all: damage hits names too."""
+    """A column or trigger of ours that the database lacks, in words; empty when it has all: damage hits these too."""
     for table in metadata.tables.values():
         there = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table.name})")}
         if missing := [column.name for column in table.c if column.name not in there]:
             return f"its table {table.name} has no column {missing[0]}"
-    triggers = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
-    if absent := [name for name in TRIGGERS if name not in triggers]:
-        return f"it has no trigger {absent[0]}"
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+    triggers: dict[str, str] = {row[0]: row[1] for row in rows}
+    for name, digest in TRIGGERS.items():
+        if hashlib.sha256(triggers.get(name, "").encode()).hexdigest() != digest:
+            return f"its trigger {name} is {'another' if name in triggers else 'not there'}"
     return ""
 
 

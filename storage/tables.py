@@ -413,7 +413,11 @@ spending = Table(
 )
 SLOT = timedelta(minutes=15)
 """Its slots are numbered since 1970 UTC, and every zone begins its months with one."""
-TRIGGERS = ("spending_of_new", "spending_of_changed")
+TRIGGERS = {
+    "spending_of_new": "6a8fa54f21f33ee0081c52c2261f9988df69cf6fb5d730ec343b8ae1ba329c03",
+    "spending_of_changed": "7b474ef02f71860c18f4bd48c238b1f9cc4bb27156c8ce23d8e1d25c33faabc3",
+}
+"""The sha256 of each, as the migrations write it: a damaged one would add up something else."""
 
 question = Table(
     "question",

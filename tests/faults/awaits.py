@@ -373,12 +373,12 @@ BUGS: Mapping[str, tuple[str, str, Bug]] = {
         Bug(
             "bridge/outbox.py",
             "        kept = tx.save_notifications(pairs)\n        mine =",
-            "        held = globals().setdefault('_held', {})\n"
+            "        held = globals().setdefault('_unsaved', {})\n"
             "        kept = [(row.id, row.attempt) not in held for _, row in pairs]\n"
             "        held.update({(row.id, row.attempt): (ready, row) for ready, row in pairs})\n"
             "        mine =",
             "        row = tx.notification(sent.id)\n        assert row is not None\n",
-            "        tx.save_notifications([globals()['_held'].pop((sent.id, sent.attempt - 1))])\n"
+            "        tx.save_notifications([globals()['_unsaved'].pop((sent.id, sent.attempt - 1))])\n"
             "        row = tx.notification(sent.id)\n        assert row is not None\n",
             also=(TRUSTS_ITS_DATABASE,),
         ),

@@ -21,7 +21,9 @@ from tests.faults.chaos import torment
 from tests.faults.tracing import LONG
 from tests.world import World, a_world, firing
 
-LATE = 10_000 if LONG else 400  # messages; about half of them are performed late
+LATE = (
+    10_000 if LONG else 800
+)  # messages; an eighth of them at least is performed late: the sender pauses when answers are lost
 HANGS = 1000 if LONG else 96
 SLOTS = 16
 PAGE = Outgoing(parse_phone("+77010000001"), "db1 is down", "sb0")
@@ -182,7 +184,7 @@ async def test_what_is_performed_late_doubles_at_most_a_page_that_was_sent_once_
     tally = await torment(tmp_path, LATE, only={"late"}, share=0.5)
     print(tally)
     assert tally.wrong == []  # no typed one came twice, and each page at most twice, after the card said so
-    assert tally.performed_late >= LATE / 4
+    assert tally.performed_late >= LATE / 8
     assert tally.found and tally.resent
     assert 0 < len(tally.page_twice) <= tally.resent
 

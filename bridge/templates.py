@@ -6,6 +6,7 @@ macros, no includes, loops of a thousand turns in all, strings of ten thousand c
 config alone, never from a webhook.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +31,7 @@ _MOST_TURNS = 1000
 _LARGEST_NUMBER = 10**15
 _MOST_TOLD = 2000  # characters of one alert's labels that are kept, and as many of its annotations
 _LONGEST_VALUE = 500
+_HALF = re.compile(r"[\ud800-\udfff]")  # of a character: no database keeps it, and no SMS is made of it
 
 
 class BadTemplate(ValueError):
@@ -252,7 +254,7 @@ def render(source: str, about: Mapping[str, Any]) -> str:
         raise TemplateFailed(_sentence(error)) from error
     except Exception as error:  # whatever a template of strangers' words does, a page is more important
         raise TemplateFailed(f"{_sentence(error)} ({type(error).__name__})") from error
-    text = " ".join(text[:LONGEST_TEXT].split())
+    text = " ".join(_HALF.sub("\ufffd", text[:LONGEST_TEXT].replace("\0", "")).split())
     if not text:
         raise NoText("it makes no text at all")
     return text
@@ -276,8 +278,12 @@ def _compiled(source: str) -> Template:
         return Template.from_code(_ENVIRONMENT, code, {}, None)
     except TemplateSyntaxError as error:
         raise BadTemplate(f"line {error.lineno}: {_sentence(error)}") from error
-    except RecursionError as error:
-        raise BadTemplate("nested too deeply") from error
+    except (RecursionError, SyntaxError, MemoryError) as error:  # Python takes 20 loops in each other, and 100 ifs
+        raise BadTemplate("nested too deeply; write fewer loops and ifs inside each other") from error
+    except BadTemplate:
+        raise
+    except Exception as error:  # a config is refused with a sentence, whatever a compiler stumbles over
+        raise BadTemplate(f"it cannot be compiled: {_sentence(error)} ({type(error).__name__})") from error
 
 
 _OFFERED: tuple[type[nodes.Node], ...] = (

@@ -79,7 +79,9 @@ def test_a_label_may_be_called_like_a_method() -> None:
         ("{{ 1 / 0 }}", "it fails on one alert: division by zero"),
         ("{% for a in alerts %}{% for b in alerts %}{% for c in alerts %}.{% endfor %}{% endfor %}{% endfor %}",
          "it fails on twenty alerts: its loops turn more than 1000 times"),
-        ("{{ " + "(" * 900 + "1" + ")" * 900 + " }}", ""),
+        ("{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "nested too deeply"),
+        ("{% for a in alerts %}" * 21 + "x" + "{% endfor %}" * 21, "nested too deeply; write fewer loops"),
+        ("{% if title %}" * 110 + "x" + "{% endif %}" * 110, "nested too deeply; write fewer loops"),
         ("{{ 99999999999 * 99999999999 * 9 * 9 }}", "it fails on one alert: * is for numbers of a usual size"),
     ],
 )  # fmt: skip
@@ -87,6 +89,19 @@ def test_what_no_template_may_do_is_named(template: str, problem: str) -> None:
     with pytest.raises(BadTemplate) as found:
         try_out(template)
     assert str(found.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ('{{ "\\ud800" }} {{ title }}', "\ufffd HostOutOfDiskSpace"),
+        ('{{ "\\0" }}{{ title }}', "HostOutOfDiskSpace"),
+        ("\ud800{{ title }}\0", "\ufffdHostOutOfDiskSpace"),
+        ("{{ '🔥'[:1] }}", "🔥"),
+    ],
+)
+def test_half_a_character_leaves_no_template(template: str, text: str) -> None:
+    assert render(template, ONE) == text
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,42 @@ def test_no_text_grows_beyond_all_bounds(template: str) -> None:
     assert 0 < len(render(template, hostile())) <= templates.LONGEST_TEXT
 
 
+def each(body: str) -> str:
+    return "{% for a in alerts %}" + body + "{% endfor %}"
+
+
+def every(body: str) -> str:
+    return each(each("{% if " + body + " %}.{% endif %}"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        each("{{ " + " and ".join(["(alerts | map(attribute='fact') | join | list | sort | length)"] * 20) + " }}"),
+        every("alerts | map(attribute='fact') | join | list | sort | length"),
+        every("a.fact" + " | title | lower" * 60),
+        every("1 + 1 + 1 + 1 + 1" + " and 1 + 1 + 1 + 1 + 1" * 90),
+        every("a.fact.split()" + " and a.fact.upper()" * 20),
+        every("a.fact is ne(a.fact) or " * 40 + "0"),
+        "{{ alerts | map(attribute='fact')" + " | map('title')" * 100 + " | join }}",
+        each("{{ alerts | map(attribute='" + "a." * 1500 + "') | list | length }}"),
+        each("{{ alerts | sort(attribute='" + "a," * 1500 + "') | length }}"),
+        "{% set t = title %}" + "{% set t = t ~ t %}" * 20 + every("t + t"),
+    ],
+)
+def test_no_template_makes_others_wait_for_long(template: str) -> None:
+    """Each of these would take from a second to minutes; what is counted are the steps, whatever they take."""
+    with pytest.raises(BadTemplate, match=r"it fails on .+: it takes more than 300,000 steps"):
+        try_out(template)
+
+
+def test_what_people_write_is_far_from_the_end_of_the_steps() -> None:
+    """Ten times all of it, of the longest that may come."""
+    told = "{% for name, value in a.labels.items() | sort %}{{ name }}={{ value | lower }} {% endfor %}"
+    told = each(told + "{{ a.fact | truncate(80) }}") + "{{ alerts | map(attribute='fact') | unique | join('; ') }}"
+    assert len(render("{% if 1 %}" + told * 10 + "{% endif %}", hostile())) > 9000
+
+
 _PIECES = ["{{ ", " }}", "{% for a in alerts %}", "{% endfor %}", "{% if title %}", "{% else %}", "{% endif %}"]
 _PIECES += ["a.labels", "title", "alerts", "[0]", ".items()", " | join", " | map", "(attribute='x')", " ~ ", " * ", "9"]
 _PIECES += ["'x'", ".x", "(", ")", "{% set a = ", " %}", "text ", "loop.index", "\n", ".__class__", " | first", " in "]
@@ -179,8 +215,7 @@ def test_check_config_names_a_template_that_does_not_work(tmp_path: Path, route:
 
 
 def test_check_config_times_a_template_on_the_longest_that_may_come(tmp_path: Path) -> None:
-    slow = "{% for a in alerts %}{% for b in alerts[:9] %}{% if " + " and ".join(["a.fact | title | lower != 1"] * 60)
-    slow += " %}.{% endif %}{% endfor %}{% endfor %}"
+    slow = '{% for a in alerts %}{{ alerts | map(attribute="' + "a." * 600 + '") | list | length }}{% endfor %}'
     said = typed("check-config", "--config", a_config(tmp_path, config(f"template: '{slow}'")))
     assert said.code == 0
     assert re.search(r"warning: .+: routes\.critical\.template: takes \d+\.\d\d s for twenty alerts", said.err)

@@ -205,8 +205,8 @@ class Outbox:
                     "a template could not be filled", extra={"incident": incident.id, "route": incident.route}
                 )
             what = f"the template of route {incident.route} failed on #{incident.id}: {error}"
-            watch.begin(tx, house, "template", f"{what}; it was paged in our own words", now, subject=incident.route)
-            entry = TimelineEntry(incident.id, now, f"the template failed ({error}); paged in our own words")
+            watch.begin(tx, house, "template", f"{what}; our own words stand in for it", now, subject=incident.route)
+            entry = TimelineEntry(incident.id, now, f"the template failed ({error}); our own words stand in for it")
             if all(told.what != entry.what for told in tx.timeline(incident.id)):
                 tx.add_timeline([entry])
             return ""

@@ -112,7 +112,7 @@ async def test_a_template_that_fails_gives_way_to_our_own_words_and_says_so_once
     assert "the template of route critical failed on #1: division by zero" in card.text
     told = (await world.api("GET", "/incidents/1"))["timeline"]
     assert [one["what"] for one in told if "template" in one["what"]] == [
-        "the template failed (division by zero (ZeroDivisionError)); paged in our own words"
+        "the template failed (division by zero (ZeroDivisionError)); our own words stand in for it"
     ]
     await world.post("alertmanager", firing("db2", name="Another"))
     await world.advance(minutes=1)

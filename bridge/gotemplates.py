@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-_ACTION = re.compile(r"\{\{(-\s)?\s*((?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|[^\"`])*?)\s*(\s-)?\}\}", re.DOTALL)
+_ACTION = re.compile(
+    r"\{\{(-\s)?((?:\"(?:\\.|[^\"\\])*+\"|`[^`]*+`|[^\"`}]|\}(?!\}))*+)\}\}", re.DOTALL
+)  # possessive: it never goes back
 _TOKEN = re.compile(
     r"\"(?:\\.|[^\"\\])*\"|`[^`]*`|\$\w*(?:\.\w+)*|(?:\.\w+)+|\.|[A-Za-z_]\w*|[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
     r"|:=|[=|(),]"
@@ -22,6 +24,12 @@ _VERB = re.compile(r"%([-+# 0]*)(\d*)(?:\.(\d+))?([a-zA-Z%])")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _MOST_TURNS = 1000  # of all the loops in one template
 _DEEPEST = 50
+_LONGEST = 4000
+"""Characters that are read of a template, and that any part of it may come to: no SMS has room for the rest."""
+_MOST_WORK = 10_000_000
+"""Ways to match that all the patterns of one template may have together: tenths of a second."""
+_A_COMMAND = 500  # of that work
+_WIDEST = 100
 _THE_DAY = datetime(2026, 11, 22, 3, 10, tzinfo=UTC)
 """What a timestamp is read as; any day does."""
 
@@ -51,17 +59,18 @@ def fill(template: str, fields: Fields) -> str:
     """The text, without a brace of the template left in it; never raises."""
     if "{{" not in template:
         return template
+    template = template[:_LONGEST]
     try:
         text = _Filling(fields).text(_Reader(template).body())
     except (CannotFill, RecursionError):
         text = _ACTION.sub(lambda found: _word(found[2], fields), template)
-    return text.replace("{{", "").replace("}}", "")
+    return text[:_LONGEST].replace("{{", "").replace("}}", "")
 
 
 def labels_named(template: str) -> list[str]:
     """The labels of the alert itself that this template asks for."""
     named = []
-    for found in _ACTION.finditer(template):
+    for found in _ACTION.finditer(template[:_LONGEST]):
         action = found[2]
         named += re.findall(r"\$labels\.(\w+)", action)
         named += re.findall(r"\$labels\s+\"(\w+)\"", action)
@@ -137,8 +146,10 @@ def _pieces(template: str) -> Iterator[tuple[bool, str]]:
         text = template[at : found.start()]
         text = text.lstrip() if trims else text
         yield True, text.rstrip() if found[1] else text
-        yield False, found[2]
-        at, trims = found.end(), bool(found[3])
+        words = found[2].strip()
+        trims = found[2].endswith("-")
+        yield False, words.removesuffix("-").rstrip() if trims else words
+        at = found.end()
     yield True, template[at:].lstrip() if trims else template[at:]
 
 
@@ -149,6 +160,7 @@ class _Filling:
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
         self._turns = 0
+        self._work = 0
         self._variables: dict[str, Any] = {
             "$labels": fields.labels,
             "$value": fields.value,
@@ -160,7 +172,13 @@ class _Filling:
         self._variables["$"] = self._dot
 
     def text(self, body: Iterable[str | _Do]) -> str:
-        return "".join(piece if isinstance(piece, str) else self._done(piece) for piece in body)
+        told, size = [], 0
+        for piece in body:
+            told.append(piece if isinstance(piece, str) else self._done(piece))
+            size += len(told[-1])
+            if size > _LONGEST:
+                break
+        return "".join(told)[:_LONGEST]
 
     def _done(self, action: _Do) -> str:
         name, words = _assigned(action.words)
@@ -192,7 +210,7 @@ class _Filling:
                 self._variables[names[1]] = key if names[2] else item
                 self._variables |= {names[2]: item} if names[2] else {}
             told.append(self._inside(item, action.body))
-        return "".join(told)
+        return "".join(told)[:_LONGEST]
 
     def _inside(self, value: Any, body: Iterable[str | _Do]) -> str:
         before, self._dot = self._dot, value
@@ -210,13 +228,24 @@ class _Filling:
 
     def _command(self, tokens: list[str], piped: list[Any]) -> Any:
         first, *rest = _grouped(tokens)
+        self._takes(_A_COMMAND)
         if isinstance(first, str) and first in _FUNCTIONS:
-            return _FUNCTIONS[first](*[self._operand(token) for token in rest], *piped)
+            operands = [*(self._operand(token) for token in rest), *piped]
+            self._takes(sum(len(operand) for operand in operands if isinstance(operand, str)))
+            if first in ("match", "reReplaceAll"):
+                self._takes(_ways(*map(str, (operands[0], operands[-1]))))
+            value = _FUNCTIONS[first](*operands)
+            return value[:_LONGEST] if isinstance(value, str) else value
         if isinstance(first, str) and first == "query":
             return [Sample(_Made(self._fields.labels, self._fields.made_up), self._fields.value)]
         if rest or piped:
             raise CannotFill(f"not a function: {first}")
         return self._operand(first)
+
+    def _takes(self, work: int) -> None:
+        self._work += work
+        if self._work > _MOST_WORK:
+            raise CannotFill("too much to do")
 
     def _operand(self, word: str | list[str]) -> Any:
         if isinstance(word, list):
@@ -256,6 +285,25 @@ class _Made(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         return self._made_up(name)
+
+
+def _ways(pattern: str, text: str) -> int:
+    """How many ways there are at most to match this pattern with this text. Raises CannotFill when nobody can tell.
+
+    Go's expressions take linear time; Python's try one way after another. Where nothing repeats a group, a repetition
+    can end at each place of the text, an alternative is one of two, and a match can begin anywhere: so many ways, and
+    no more. A repeated group has exponentially many, `(a+)+`; extensions may hide one from us, `(a+)(?#)+`.
+    """
+    bare = _CLASS.sub("x", _ESCAPED.sub("x", pattern)) if len(pattern) <= _LONGEST_PATTERN else "(?"
+    if re.search(r"\)[*+{]|\(\?(?!:|P<|i\))", bare):
+        raise CannotFill(f"cannot be matched in a time that is known: {pattern[:50]}")
+    choices = len(re.findall(r"[*+?{]\??|\|", bare.replace("(?", "(")))
+    return int((len(text) + 2) ** (choices + 1)) if choices < _LONGEST_PATTERN else _MOST_WORK + 1
+
+
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_LONGEST_PATTERN = 200
 
 
 def _assigned(words: str) -> tuple[str, str]:
@@ -366,7 +414,7 @@ def _printf(form: str, *values: Any) -> str:
                 told = f"{int(float(value)):{'d' if verb == 'c' else verb}}"
             case "e" | "f" | "g" | "E" | "F" | "G":
                 told = (
-                    f"{float(value):.{precision or 6}{verb}}"
+                    f"{float(value):.{min(int(precision or 6), _WIDEST)}{verb}}"
                     if precision or verb not in "gG"
                     else _number(float(value))
                 )
@@ -374,7 +422,7 @@ def _printf(form: str, *values: Any) -> str:
                 told = f'"{printed(value)}"'
             case _:
                 told = printed(value)[: int(precision) if precision else None]
-        pad = min(int(width or 0), 100)
+        pad = min(int(width or 0), _WIDEST)
         return told.ljust(pad) if "-" in flags else told.rjust(pad, "0" if "0" in flags else " ")
 
     return _VERB.sub(put, form)
@@ -438,6 +486,12 @@ def _go_reference(written: str) -> str:
     return re.sub(r"\$\{?(\w+)\}?", r"\\g<\1>", written.replace("\\", r"\\"))
 
 
+def _args(*values: Any) -> dict[str, Any]:
+    if any(isinstance(value, Mapping) for value in values):  # of each other they would grow without end
+        raise CannotFill("args of args")
+    return {f"arg{number}": value for number, value in enumerate(values)}
+
+
 def _and(*values: Any) -> Any:
     return next((value for value in values if not _true(value)), values[-1])
 
@@ -454,7 +508,7 @@ def _index(value: Any, *keys: Any) -> Any:
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "and": _and,
-    "args": lambda *values: {f"arg{number}": value for number, value in enumerate(values)},
+    "args": _args,
     "eq": _compared(lambda a, b: a == b),
     "externalURL": lambda: "https://prometheus.example.net",
     "first": lambda samples: samples[0],
@@ -483,7 +537,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "print": lambda *values: "".join(map(printed, values)),
     "printf": _printf,
     "println": lambda *values: " ".join(map(printed, values)) + "\n",
-    "reReplaceAll": lambda pattern, by, text: re.sub(pattern, _go_reference(by), text),
+    "reReplaceAll": lambda pattern, by, text: re.sub(pattern, _go_reference(by[:_WIDEST]), text),
     "safeHtml": str,
     "sortByLabel": lambda label, samples: samples,
     "stripDomain": lambda host: re.sub(r"^([^.:]+)\.[^:]*", r"\1", host) if not host[:1].isdigit() else host,

@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from zoneinfo import ZoneInfo
@@ -95,59 +95,69 @@ class Outbox:
         return claimed
 
     def _claim(self, tx: Transaction, house: House, rows: Sequence[Notification], now: datetime) -> list[Notification]:
-        installation = tx.meta("installation") or ""
         budget = self._budget(tx, house, now)
         stay = escalator.keep_hours(tx, house, rows, now)
         rows = [row for row in rows if row.id not in stay]
-        company = _Company(tx, house, rows, now)
-        paged = _Paged(tx, house, now)
-        told = duty.told_already(tx, rows) if house.rotas else {}
-        claimed: list[Notification] = []
-        pairs: list[tuple[Notification, Notification]] = []
+        so_far = _Claim(
+            installation=tx.meta("installation") or "",
+            budget=budget,
+            company=_Company(tx, house, rows, now),
+            paged=_Paged(tx, house, now),
+            told=duty.told_already(tx, rows) if house.rotas else {},
+        )
         for row in rows:
-            if row.id in company.gone:
+            if row.id in so_far.company.gone:
                 continue
-            company.gone.add(row.id)
-            incident = company.incidents.get(row.incident_id or 0)
-            ready = self._ready(tx, row, incident, house, now)
-            if _is_told(ready, told):
-                reason = f"{house.spoken(ready.person)} is told already"
-                ready = row.becomes(Event.CANCELLED, ended_at=now, reason=reason)
-            others: list[tuple[Notification, Notification]] = []
-            if ready.state is State.PLANNED and incident is not None and ready.is_page:
-                if until := paged.gathers_until(ready, incident):
-                    ready = replace(row, due_at=until, held=Held.GATHER, reason="waits for more of the same route")
-                    pairs.append((ready, row))
-                    continue
-                others = [(self._ready(tx, one, about, house, now), one) for one, about in company.of(row)]
-                pairs += [(one, was) for one, was in others if row.resent and one.state is not State.PLANNED]
-                others = [(one, was) for one, was in others if _leaves_with(one, ready)]
-                if house.rotas and not row.resent:
-                    told |= duty.told_already(tx, [one for one, _ in others])
-                    others = _each_once(ready, others, told)
-                ready = _digest(ready, row, [one for one, _ in others], company.incidents, house, now)
-            if ready.state is State.PLANNED and ready.is_news and (full := budget.no_room_for_news(ready, incident)):
-                self._metrics.suppressed.labels("limit").inc()
-                ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=full)
-            elif ready.state is State.PLANNED and (closed := budget.closed(ready, incident)):
-                self._metrics.suppressed.labels("limit").inc()
-                ready = _held(row, closed, house.zone_of(row.chat), now)
-            elif ready.state is State.PLANNED and (closed := budget.gathers(ready, incident)):
-                self._metrics.suppressed.labels("soft_limit").inc()
-                ready = _held(row, closed, house.zone_of(row.chat), now)
-            elif ready.state is State.PLANNED:
-                ready = _leaving(ready, installation, now)
-                budget.reserve(ready, incident)
-                paged.leaves(ready, incident)
-                claimed.append(ready)
-                told |= {_telling(one): one.id for one in (ready, *(one for one, _ in others))}
-                pairs += [(_taken_along(one, ready), was) for one, was in others]
-                company.gone.update(was.id for _, was in others)
-            pairs.append((ready, row))
+            so_far.company.gone.add(row.id)
+            try:
+                self._turn(tx, house, row, so_far, now)
+            except Exception as error:
+                so_far.pairs.append((self._given_up(tx, house, row, error, now), row))
         for nearly in budget.nearly_spent():
             watch.begin(tx, house, "limit", nearly.text, now, subject=nearly.subject, over_at=nearly.over_at)
-        mine = self._saved(tx, house, pairs, now)
-        return [row for row in claimed if row.id in mine]
+        mine = self._saved(tx, house, so_far.pairs, now)
+        return [row for row in so_far.claimed if row.id in mine]
+
+    def _turn(self, tx: Transaction, house: House, row: Notification, so_far: "_Claim", now: datetime) -> None:
+        """Whether this row leaves, and with whom. Room is taken last: a mistake before that takes none."""
+        budget, company, paged, told = so_far.budget, so_far.company, so_far.paged, so_far.told
+        incident = company.incidents.get(row.incident_id or 0)
+        ready = self._ready(tx, row, incident, house, now)
+        if _is_told(ready, told):
+            reason = f"{house.spoken(ready.person)} is told already"
+            ready = row.becomes(Event.CANCELLED, ended_at=now, reason=reason)
+        others: list[tuple[Notification, Notification]] = []
+        if ready.state is State.PLANNED and incident is not None and ready.is_page:
+            if until := paged.gathers_until(ready, incident):
+                ready = replace(row, due_at=until, held=Held.GATHER, reason="waits for more of the same route")
+                so_far.pairs.append((ready, row))
+                return
+            others = [(self._ready(tx, one, about, house, now), one) for one, about in company.of(row)]
+            so_far.pairs += [(one, was) for one, was in others if row.resent and one.state is not State.PLANNED]
+            others = [(one, was) for one, was in others if _leaves_with(one, ready)]
+            if house.rotas and not row.resent:
+                told |= duty.told_already(tx, [one for one, _ in others])
+                others = _each_once(ready, others, told)
+            ready = _digest(ready, row, [one for one, _ in others], company.incidents, house, now)
+        if ready.state is State.PLANNED and ready.is_news and (full := budget.no_room_for_news(ready, incident)):
+            self._metrics.suppressed.labels("limit").inc()
+            ready = row.becomes(Event.CANCELLED, person=ready.person, ended_at=now, reason=full)
+        elif ready.state is State.PLANNED and (closed := budget.closed(ready, incident)):
+            self._metrics.suppressed.labels("limit").inc()
+            ready = _held(row, closed, house.zone_of(row.chat), now)
+        elif ready.state is State.PLANNED and (closed := budget.gathers(ready, incident)):
+            self._metrics.suppressed.labels("soft_limit").inc()
+            ready = _held(row, closed, house.zone_of(row.chat), now)
+        elif ready.state is State.PLANNED:
+            ready = _leaving(ready, so_far.installation, now)
+            along = [(_taken_along(one, ready), was) for one, was in others]
+            budget.reserve(ready, incident)
+            paged.leaves(ready, incident)
+            so_far.claimed.append(ready)
+            told |= {_telling(one): one.id for one in (ready, *(one for one, _ in others))}
+            so_far.pairs += along
+            company.gone.update(was.id for _, was in others)
+        so_far.pairs.append((ready, row))
 
     def _budget(self, tx: Transaction, house: House, now: datetime) -> Budget:
         return Budget(tx, house, now)
@@ -176,10 +186,16 @@ class Outbox:
                 duty.mind_gap(tx, house, duty.roster(tx, house), row.target.removeprefix(ROTA), now)
             return ready
         except Exception as error:
-            log.exception("a notification could not be made ready", extra={"notification": row.id})
-            what = f"a mistake of ours ({type(error).__name__}); please report it"
-            watch.begin(tx, house, "mistake", f"#{row.incident_id or row.id} was not sent: {what}", now)
-            return row.becomes(Event.GAVE_UP, ended_at=now, reason=what)
+            return self._given_up(tx, house, row, error, now)
+
+    def _given_up(
+        self, tx: Transaction, house: House, row: Notification, error: Exception, now: datetime
+    ) -> Notification:
+        """The row as it is after a mistake of ours: the others go on, and people are told of this one."""
+        log.error("a notification could not be made ready", extra={"notification": row.id}, exc_info=error)
+        what = f"a mistake of ours ({type(error).__name__}); please report it"
+        watch.begin(tx, house, "mistake", f"#{row.incident_id or row.id} was not sent: {what}", now)
+        return row.becomes(Event.GAVE_UP, ended_at=now, reason=what)
 
     def _own_words(
         self,
@@ -205,8 +221,8 @@ class Outbox:
                     "a template could not be filled", extra={"incident": incident.id, "route": incident.route}
                 )
             what = f"the template of route {incident.route} failed on #{incident.id}: {error}"
-            watch.begin(tx, house, "template", f"{what}; it was paged in our own words", now, subject=incident.route)
-            entry = TimelineEntry(incident.id, now, f"the template failed ({error}); paged in our own words")
+            watch.begin(tx, house, "template", f"{what}; our own words stand in for it", now, subject=incident.route)
+            entry = TimelineEntry(incident.id, now, f"the template failed ({error}); our own words stand in for it")
             if all(told.what != entry.what for told in tx.timeline(incident.id)):
                 tx.add_timeline([entry])
             return ""
@@ -780,6 +796,19 @@ def _asker_lost_the_right(row: Notification, house: House, recipient: Person | N
     else:
         role = house.people[row.asked_by].role if row.asked_by in house.people else None
     return role is None or role < (Role.RESPONDER if recipient else Role.OPERATOR)
+
+
+@dataclass
+class _Claim:
+    """What one claim knows, and has come to so far: whom it takes, and each row it changes beside what that was."""
+
+    installation: str
+    budget: Budget
+    company: "_Company"
+    paged: "_Paged"
+    told: dict[tuple[duty.Rung, str], int]
+    claimed: list[Notification] = field(default_factory=list)
+    pairs: list[tuple[Notification, Notification]] = field(default_factory=list)
 
 
 class _Company:

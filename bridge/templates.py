@@ -2,11 +2,12 @@
 
 The sandbox of Jinja2 keeps a template from other objects, but not from the machine: 30 characters make a string of
 300 MB, and loops need not end. So only plain values go in, and only what cannot grow or go round is offered: no
-macros, no includes, loops of a thousand turns in all, strings of ten thousand characters. A template comes from the
-config alone, never from a webhook.
+macros, no includes, loops of a thousand turns in all, strings of ten thousand characters; and whatever takes time is
+counted, for pages wait while a template is filled. A template comes from the config alone, never from a webhook.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,9 +28,13 @@ MOST_ALERTS = 20
 LONGEST_SOURCE = 4000
 LONGEST_TEXT = 10_000
 _MOST_TURNS = 1000
+_MOST_STEPS = 300_000
+"""A part of a loop's turn, an item or eight characters that a filter reads or makes: a microsecond at most each."""
+_PER_STEP = 8  # characters
 _LARGEST_NUMBER = 10**15
 _MOST_TOLD = 2000  # characters of one alert's labels that are kept, and as many of its annotations
 _LONGEST_VALUE = 500
+_HALF = re.compile(r"[\ud800-\udfff]")  # of a character: no database keeps it, and no SMS is made of it
 
 
 class BadTemplate(ValueError):
@@ -252,7 +257,7 @@ def render(source: str, about: Mapping[str, Any]) -> str:
         raise TemplateFailed(_sentence(error)) from error
     except Exception as error:  # whatever a template of strangers' words does, a page is more important
         raise TemplateFailed(f"{_sentence(error)} ({type(error).__name__})") from error
-    text = " ".join(text[:LONGEST_TEXT].split())
+    text = " ".join(_HALF.sub("\ufffd", text[:LONGEST_TEXT].replace("\0", "")).split())
     if not text:
         raise NoText("it makes no text at all")
     return text
@@ -276,8 +281,12 @@ def _compiled(source: str) -> Template:
         return Template.from_code(_ENVIRONMENT, code, {}, None)
     except TemplateSyntaxError as error:
         raise BadTemplate(f"line {error.lineno}: {_sentence(error)}") from error
-    except RecursionError as error:
-        raise BadTemplate("nested too deeply") from error
+    except (RecursionError, SyntaxError, MemoryError) as error:  # Python takes 20 loops in each other, and 100 ifs
+        raise BadTemplate("nested too deeply; write fewer loops and ifs inside each other") from error
+    except BadTemplate:
+        raise
+    except Exception as error:  # a config is refused with a sentence, whatever a compiler stumbles over
+        raise BadTemplate(f"it cannot be compiled: {_sentence(error)} ({type(error).__name__})") from error
 
 
 _OFFERED: tuple[type[nodes.Node], ...] = (
@@ -317,9 +326,12 @@ def _all(tree: nodes.Node) -> Iterable[nodes.Node]:
 
 
 def _bound(tree: nodes.Template) -> None:
-    """Count the turns of every loop, and measure what `~` puts together."""
-    for loop in list(tree.find_all(nodes.For)):
-        loop.iter = nodes.Filter(loop.iter, "_turns", [], [], None, None, lineno=loop.lineno)
+    """Count the turns of every loop and how much there is in one, and measure what `~` puts together."""
+    loops = list(tree.find_all(nodes.For))
+    sizes = [sum(1 for _ in _all(loop)) for loop in loops]
+    for loop, size in zip(loops, sizes, strict=True):
+        size_of_a_turn = nodes.Const(size, lineno=loop.lineno)
+        loop.iter = nodes.Filter(loop.iter, "_turns", [size_of_a_turn], [], None, None, lineno=loop.lineno)
     _joined(tree)
 
 
@@ -345,11 +357,31 @@ class _Budget:
 
     def __init__(self) -> None:
         self.turns = _MOST_TURNS
+        self.steps = _MOST_STEPS
 
-    def take(self, turns: int) -> None:
-        self.turns -= turns
+    def turn(self, size: int) -> None:
+        self.turns -= 1
         if self.turns < 0:
             raise TemplateFailed(f"its loops turn more than {_MOST_TURNS} times")
+        self.take(size)
+
+    def take(self, steps: int) -> None:
+        self.steps -= steps
+        if self.steps < 0:
+            raise TemplateFailed(
+                f"it takes more than {_MOST_STEPS:,} steps; write fewer loops, or fewer filters in them"
+            )
+
+    def read(self, *values: Any) -> None:
+        """Take as many steps as it is to go through them; tables count one, since no filter looks into them."""
+        for value in values:
+            if isinstance(value, str):
+                self.take(1 + len(value) // _PER_STEP)
+            elif isinstance(value, list | tuple | KeysView | ValuesView | ItemsView):
+                self.take(1)
+                self.read(*value)
+            else:
+                self.take(1)
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -382,11 +414,19 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
+            context.resolve("_budget").read(left, right)
             return _joined_text("", (left, right))
         for one in (left, right):
             if not isinstance(one, int | float) or abs(one) > _LARGEST_NUMBER:
                 raise TemplateFailed(f"{operator} is for numbers of a usual size; texts are put together with ~")
         return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - Jinja2's names
+        budget = __context.resolve("_budget")
+        budget.read(getattr(__obj, "__self__", None), *args, *kwargs.values())
+        made = super().call(__context, __obj, *args, **kwargs)
+        budget.read(made)
+        return made
 
 
 _OF_TABLES = {"items", "keys", "values", "get"}
@@ -441,12 +481,30 @@ def _brief(value: Any) -> str:
 
 
 @pass_context
-def _turns(context: Context, value: Any) -> list[Any]:
-    items = []
+def _turns(context: Context, value: Any, size: int) -> list[Any]:
+    budget, items = context.resolve("_budget"), []
     for item in value:
-        context.resolve("_budget").take(1)
+        budget.turn(size)
         items.append(item)
     return items
+
+
+def _counted(call: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """This filter or test, taking as many steps as it goes through. What it would only make later is made at once."""
+
+    @pass_context
+    def counted(context: Context, value: Any = None, *args: Any, **kwargs: Any) -> Any:
+        budget = context.resolve("_budget")
+        budget.read(value, *args, *kwargs.values())
+        if isinstance(value, list | tuple):  # each is asked for every name of a path as long as `labels.instance`
+            paths = [told for told in (*args, *kwargs.values()) if isinstance(told, str)]
+            budget.take(len(value) * sum(path.count(".") + path.count(",") for path in paths))
+        made = call(name, value, args, kwargs, context=context)
+        made = list(made) if isinstance(made, Iterator) and not isinstance(made, LoopContext) else made
+        budget.read(made)
+        return made
+
+    return counted
 
 
 _HARMLESS = {"abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list"}
@@ -465,7 +523,16 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
 _TESTS = {"defined", "undefined", "none", "string", "number", "in", "eq", "ne", "gt", "ge", "lt", "le", "odd", "even"}
 _TESTS |= {"equalto", "==", "!=", ">", ">=", "<", "<=", "true", "false", "divisibleby"}
 
-_ENVIRONMENT = _Sandbox(autoescape=False, optimized=False, undefined=ChainableUndefined, finalize=_printed)
-_ENVIRONMENT.filters = {**_FILTERS, "_turns": _turns}
-_ENVIRONMENT.tests = {name: TESTS[name] for name in _TESTS}
+
+def _sandbox() -> _Sandbox:
+    return _Sandbox(autoescape=False, optimized=False, undefined=ChainableUndefined, finalize=_printed)
+
+
+_UNCOUNTED = _sandbox()
+_UNCOUNTED.filters = dict(_FILTERS)
+_UNCOUNTED.tests = {name: TESTS[name] for name in _TESTS}
+
+_ENVIRONMENT = _sandbox()
+_ENVIRONMENT.filters = {name: _counted(_UNCOUNTED.call_filter, name) for name in _FILTERS} | {"_turns": _turns}
+_ENVIRONMENT.tests = {name: _counted(_UNCOUNTED.call_test, name) for name in _TESTS}
 _ENVIRONMENT.globals = {}

@@ -484,3 +484,14 @@ def test_a_payload_that_is_not_there(tmp_path: Path, config: Config) -> None:
         *("explain", "--config", tmp_path / "config.yaml", "--source", "generic", tmp_path / "none.json"),
     )
     assert (said.code, said.err) == (1, f"{tmp_path / 'none.json'}: cannot be read (No such file or directory)\n")
+
+
+async def test_a_teams_own_words_leave_out_nothing_by_mistake_and_tell_what_was_replaced(config: Config) -> None:
+    house = replace(config.house, sms=replace(config.house.sms, template="{{ title }}: {{ fact }}"))
+    body = firing("db1")
+    body["alerts"][0]["annotations"] = {"summary": "“data” is full — 9% left"}
+    (opened,) = (await explained(replace(config, house=house), body)).incidents
+    told = opened.told[opened.sms[0].id]
+    assert opened.sms[0].text == 'HostOutOfDiskSpace: "data" is full - 9% left #1042'
+    assert dict(told.seen.replaced) == {"“": '"', "”": '"', "—": "-"}
+    assert told.dropped == ()

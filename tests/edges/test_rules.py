@@ -67,6 +67,47 @@ def test_a_template_reads_as_prometheus_would_fill_it(template: str, text: str) 
     assert fill(template, FIELDS) == text
 
 
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ('{{ reReplaceAll "^(.*?)-(?:[a-z0-9]+-)?([^)+]*)$" "$2" "checkout-7c9f-x2x1l" }}', "x2x1l"),
+        ('{{ reReplaceAll "(?i)NODE|db" "host" $labels.instance }}', "host1:9100"),
+        # These would never end in Python, which tries one way after another.
+        ('{{ reReplaceAll "(a+)+$" "x" "' + "a" * 60 + '!" }} on {{ $labels.job }}', " on node"),
+        ('{{ reReplaceAll "(a|a)*$" "x" $labels.pod }}', "checkout-7c9f6d9b5d-x2x1l"),
+        ('{{ reReplaceAll "([)]a+)+$" "x" $labels.job }}', "node"),
+        ('{{ reReplaceAll "(a+)(?#)+$" "x" $labels.job }}', "node"),
+        ('{{ reReplaceAll "(?x)(a+) +$" "x" $labels.job }}', "node"),
+        ('{{ reReplaceAll "' + "a?" * 60 + '$" "x" "' + "a" * 60 + '!" }}.', "."),
+        ('{{ reReplaceAll "' + "(a|a)" * 60 + '$" "x" "' + "a" * 60 + '!" }}.', "."),
+        ('{{ reReplaceAll "' + "a*" * 9 + '$" "x" "' + "a" * 900 + '!" }}.', "."),
+        ('{{ if match "(a+)+$" "' + "a" * 60 + '!" }}yes{{ end }}', "yes"),
+        # These would fill the memory.
+        ('{{ printf "%.300000000f" 1.5 }}', "1.5" + "0" * 99),
+        ('{{ printf "%999999999d" 1 }}', "1".rjust(100)),
+        ('{{ $a := "ab" }}' + '{{ $a = printf "%s%s" $a $a }}' * 90 + "{{ $a }}", "ab" * 2000),
+        ("{{ $a := args 1 }}" + "{{ $a = args $a $a }}" * 90 + "{{ $a }}", "a-1" * 90 + "map[arg0:1]"),
+        ('{{ $a := "a" }}' + '{{ $a = reReplaceAll "" $a $a }}' * 30 + "{{ len $a }}", "4000"),
+    ],
+)  # fmt: skip
+def test_a_strangers_template_ends_and_is_no_longer_than_it_is_read(template: str, text: str) -> None:
+    assert fill(template, FIELDS) == text
+
+
+@pytest.mark.parametrize("rounds", [1, 30])
+def test_what_all_the_patterns_of_a_template_cost_is_counted_together(rounds: int) -> None:
+    """One such pattern is worth its time; thirty read as words, and so does a loop round one."""
+    one = '{{ reReplaceAll "^(.*)(.*)(.*)$" "" "' + "a" * 52 + '" }}{{ $labels.job }}'
+    assert fill(one * rounds, FIELDS) == "node" * rounds
+    assert fill("{{ range args 1 2 3 }}" * 6 + one + "{{ end }}" * 6, FIELDS).replace("node", "") == ""
+
+
+def test_no_template_is_read_for_long_before_it_is_filled() -> None:
+    for piece in (" ", "{{ ", '{{"', "{{ a", "{{ ( "):
+        fill("{{" + piece * 50_000, FIELDS)
+        labels_named("{{" + piece * 50_000)
+
+
 _PIECES = [
     "{{",
     "}}",

@@ -79,7 +79,9 @@ def test_a_label_may_be_called_like_a_method() -> None:
         ("{{ 1 / 0 }}", "it fails on one alert: division by zero"),
         ("{% for a in alerts %}{% for b in alerts %}{% for c in alerts %}.{% endfor %}{% endfor %}{% endfor %}",
          "it fails on twenty alerts: its loops turn more than 1000 times"),
-        ("{{ " + "(" * 900 + "1" + ")" * 900 + " }}", ""),
+        ("{{ " + "(" * 900 + "1" + ")" * 900 + " }}", "nested too deeply"),
+        ("{% for a in alerts %}" * 21 + "x" + "{% endfor %}" * 21, "nested too deeply; write fewer loops"),
+        ("{% if title %}" * 110 + "x" + "{% endif %}" * 110, "nested too deeply; write fewer loops"),
         ("{{ 99999999999 * 99999999999 * 9 * 9 }}", "it fails on one alert: * is for numbers of a usual size"),
     ],
 )  # fmt: skip
@@ -87,6 +89,19 @@ def test_what_no_template_may_do_is_named(template: str, problem: str) -> None:
     with pytest.raises(BadTemplate) as found:
         try_out(template)
     assert str(found.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ('{{ "\\ud800" }} {{ title }}', "\ufffd HostOutOfDiskSpace"),
+        ('{{ "\\0" }}{{ title }}', "HostOutOfDiskSpace"),
+        ("\ud800{{ title }}\0", "\ufffdHostOutOfDiskSpace"),
+        ("{{ '🔥'[:1] }}", "🔥"),
+    ],
+)
+def test_half_a_character_leaves_no_template(template: str, text: str) -> None:
+    assert render(template, ONE) == text
 
 
 @pytest.mark.parametrize(
@@ -101,6 +116,42 @@ def test_what_no_template_may_do_is_named(template: str, problem: str) -> None:
 )  # fmt: skip
 def test_no_text_grows_beyond_all_bounds(template: str) -> None:
     assert 0 < len(render(template, hostile())) <= templates.LONGEST_TEXT
+
+
+def each(body: str) -> str:
+    return "{% for a in alerts %}" + body + "{% endfor %}"
+
+
+def every(body: str) -> str:
+    return each(each("{% if " + body + " %}.{% endif %}"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        each("{{ " + " and ".join(["(alerts | map(attribute='fact') | join | list | sort | length)"] * 20) + " }}"),
+        every("alerts | map(attribute='fact') | join | list | sort | length"),
+        every("a.fact" + " | title | lower" * 60),
+        every("1 + 1 + 1 + 1 + 1" + " and 1 + 1 + 1 + 1 + 1" * 90),
+        every("a.fact.split()" + " and a.fact.upper()" * 20),
+        every("a.fact is ne(a.fact) or " * 40 + "0"),
+        "{{ alerts | map(attribute='fact')" + " | map('title')" * 100 + " | join }}",
+        each("{{ alerts | map(attribute='" + "a." * 1500 + "') | list | length }}"),
+        each("{{ alerts | sort(attribute='" + "a," * 1500 + "') | length }}"),
+        "{% set t = title %}" + "{% set t = t ~ t %}" * 20 + every("t + t"),
+    ],
+)
+def test_no_template_makes_others_wait_for_long(template: str) -> None:
+    """Each of these would take from a second to minutes; what is counted are the steps, whatever they take."""
+    with pytest.raises(BadTemplate, match=r"it fails on .+: it takes more than 300,000 steps"):
+        try_out(template)
+
+
+def test_what_people_write_is_far_from_the_end_of_the_steps() -> None:
+    """Ten times all of it, of the longest that may come."""
+    told = "{% for name, value in a.labels.items() | sort %}{{ name }}={{ value | lower }} {% endfor %}"
+    told = each(told + "{{ a.fact | truncate(80) }}") + "{{ alerts | map(attribute='fact') | unique | join('; ') }}"
+    assert len(render("{% if 1 %}" + told * 10 + "{% endif %}", hostile())) > 9000
 
 
 _PIECES = ["{{ ", " }}", "{% for a in alerts %}", "{% endfor %}", "{% if title %}", "{% else %}", "{% endif %}"]
@@ -164,8 +215,7 @@ def test_check_config_names_a_template_that_does_not_work(tmp_path: Path, route:
 
 
 def test_check_config_times_a_template_on_the_longest_that_may_come(tmp_path: Path) -> None:
-    slow = "{% for a in alerts %}{% for b in alerts[:9] %}{% if " + " and ".join(["a.fact | title | lower != 1"] * 60)
-    slow += " %}.{% endif %}{% endfor %}{% endfor %}"
+    slow = '{% for a in alerts %}{{ alerts | map(attribute="' + "a." * 600 + '") | list | length }}{% endfor %}'
     said = typed("check-config", "--config", a_config(tmp_path, config(f"template: '{slow}'")))
     assert said.code == 0
     assert re.search(r"warning: .+: routes\.critical\.template: takes \d+\.\d\d s for twenty alerts", said.err)

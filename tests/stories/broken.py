@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from bridge.budget import Budget, Closed
 from bridge.domain.costs import Amount
+from bridge.domain.house import House
+from bridge.domain.incident import Incident
 from bridge.domain.notification import Notification
 from bridge.outbox import Outbox
 from bridge.ports import Chat, ChatOutcome, NotStored, Place, Store, Transaction, View
@@ -75,3 +78,24 @@ class FragileOutbox(Outbox):
 
     def _own_words(self, *_: Any) -> str:
         raise ZeroDivisionError("division by zero")
+
+
+class HalfCharacters(Outbox):
+    """Makes a text for Aigerim that cannot be encoded, after all that looks a row over has seen it."""
+
+    def _budget(self, tx: Transaction, house: House, now: datetime) -> Budget:
+        return _Spoils(tx, house, now)
+
+
+class _Spoils(Budget):
+    def closed(self, row: Notification, incident: Incident | None) -> Closed | None:
+        if row.person == "aigerim":
+            f"{row.text}\ud800".encode()
+        return super().closed(row, incident)
+
+
+class HalfCharactersStopAll(HalfCharacters):
+    """Planted: one row that cannot be made ready ends the claim of all."""
+
+    def _given_up(self, tx: Transaction, house: House, row: Notification, error: Exception, now: datetime) -> Any:
+        raise error

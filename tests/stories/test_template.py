@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bridge.domain.house import House
+from bridge.outbox import Outbox
 from bridge.sender import Sender
-from tests.stories.broken import FragileOutbox
+from tests.stories.broken import FragileOutbox, HalfCharacters, HalfCharactersStopAll
 from tests.world import World, a_world, alert, firing, group, resolved
 
 ROUTE = "policy: critical, chat: ops, "
@@ -112,7 +113,7 @@ async def test_a_template_that_fails_gives_way_to_our_own_words_and_says_so_once
     assert "the template of route critical failed on #1: division by zero" in card.text
     told = (await world.api("GET", "/incidents/1"))["timeline"]
     assert [one["what"] for one in told if "template" in one["what"]] == [
-        "the template failed (division by zero (ZeroDivisionError)); paged in our own words"
+        "the template failed (division by zero (ZeroDivisionError)); our own words stand in for it"
     ]
     await world.post("alertmanager", firing("db2", name="Another"))
     await world.advance(minutes=1)
@@ -133,13 +134,37 @@ async def test_a_template_that_renders_nothing_gives_way_too(tmp_path: Path) -> 
 
 
 async def test_were_a_template_to_kill_the_page_it_would_be_seen(world: World) -> None:
-    bridge = world.bridge
-    fragile = FragileOutbox(bridge.store, bridge.clock, bridge.house, bridge.metrics)
-    sender = Sender(fragile, bridge.gateway, bridge.clock, slots=16)
-    bridge.ticks[:] = [sender if tick is bridge.sender else tick for tick in bridge.ticks]
-    bridge.sender = sender
+    claims_with(world, FragileOutbox)
     with pytest.raises((AssertionError, ValueError)):
         await comes_whatever_its_template(world)
+
+
+def claims_with(world: World, outbox: type[Outbox]) -> None:
+    bridge = world.bridge
+    broken = outbox(bridge.store, bridge.clock, bridge.house, bridge.metrics)
+    sender = Sender(broken, bridge.gateway, bridge.clock, slots=16)
+    bridge.ticks[:] = [sender if tick is bridge.sender else tick for tick in bridge.ticks]
+    bridge.sender = sender
+
+
+async def stops_nobody_elses_page(world: World) -> None:
+    """One page cannot be made ready: it gives up and says so, and whoever else is called hears of it."""
+    await world.post("alertmanager", firing("db1"))
+    await world.advance(seconds=5)
+    assert world.phone("aigerim").texts == []
+    assert len(world.phone("jonas").texts) == 1
+    assert "a mistake of ours (UnicodeEncodeError)" in world.watch.last.text
+
+
+async def test_a_page_that_cannot_be_made_ready_stops_no_other(world: World) -> None:
+    claims_with(world, HalfCharacters)
+    await stops_nobody_elses_page(world)
+
+
+async def test_were_one_page_to_stop_the_others_it_would_be_seen(world: World) -> None:
+    claims_with(world, HalfCharactersStopAll)
+    with pytest.raises((AssertionError, UnicodeEncodeError)):
+        await stops_nobody_elses_page(world)
 
 
 async def test_of_many_alerts_twenty_are_kept_and_the_rest_counted(tmp_path: Path) -> None:

@@ -47,31 +47,42 @@ _LABELS_KNOWN = 64
 
 
 def fact(alert: Alert, where: str) -> str:
-    """The first sentence that says more than the alert's name and place: of the description, else the summary.
-
-    Without "on db1:9100" in it where that is the place: every text names it already.
-    """
+    """The first sentence that says more than the alert's name and place: of the description, else the summary."""
     labels = (value[:_LONGEST_FACT] for value in list(alert.labels.values())[:_LABELS_KNOWN])
     known = _words(" ".join((alert.name[:_LONGEST_FACT], where, *labels))) | _FILLERS
     for text in (alert.description, alert.summary):
         sentence = _SENTENCE_END.split(text[:_READ].strip(), maxsplit=1)[0]
         sentence = _clean(_ASIDE.sub("", _clean(sentence, _LONGEST_FACT)))
         if _words(sentence) - known:
-            return _without_place(sentence, where) if where else sentence
+            return sentence
     return _clean(_ASIDE.sub("", _clean(alert.summary, _LONGEST_FACT)))
 
 
-def _without_place(sentence: str, where: str) -> str:
+def told(incident: Incident) -> str:
+    """What its page says beside name and place: its fact without "on db1:9100", where the page names that place.
+
+    Nothing where the fact only repeats the name.
+    """
+    name, sentence = _clean(incident.title), _clean(incident.fact)
+    shown = [*incident.places[:1], *([incident.within] if incident.firing > 1 else ())]
+    for place in filter(None, map(_clean, shown)):
+        sentence = _without_place(sentence, place)
+    if len(sentence) <= 2 * len(name) and not _words(sentence) - _words(name) - _FILLERS:
+        return ""
+    return sentence
+
+
+def _without_place(sentence: str, place: str) -> str:
     """A sentence that says "on db1" without these words, and one that says "node db1" without the name."""
-    begin = sentence.find(where)
+    begin = sentence.find(place)
     while begin >= 0:
         before = _BEFORE_PLACE.search(sentence, max(0, begin - _LOOK_BACK), begin)
-        after = _AFTER_PLACE.match(sentence, begin + len(where))
+        after = _AFTER_PLACE.match(sentence, begin + len(place))
         if before and after:
             kept = "" if before[1][0].isspace() else before[1]
             sentence = sentence[: before.start()] + kept + sentence[after.end() :]
             begin = before.start()
-        begin = sentence.find(where, begin + 1)
+        begin = sentence.find(place, begin + 1)
     return sentence
 
 
@@ -98,13 +109,10 @@ def page(
     severity = "" if implied else _clean(incident.severity, _LONGEST_SEVERITY)
 
     def made(parts: Sequence[str]) -> _Page:
-        title, told, within, how_bad, *places = parts
-        return _Page(incident, front, clock, link, title, told, within, how_bad, tuple(places))
+        title, sentence, within, how_bad, *places = parts
+        return _Page(incident, front, clock, link, title, sentence, within, how_bad, tuple(places))
 
-    name, told = _clean(incident.title), _clean(incident.fact)
-    if len(told) <= 2 * len(name) and not _words(told) - _words(name) - _FILLERS:
-        told = ""  # nothing but the name once more
-    said = (name, told, _clean(incident.within), severity, *named)
+    said = (_clean(incident.title), told(incident), _clean(incident.within), severity, *named)
     return made(_lettered(said, rules, lambda parts: made(parts).whole)).fitted(rules.max_segments)
 
 
@@ -406,10 +414,10 @@ class _Telling:
         return f"{within} x{incident.firing}{severity}" + (f": {listed}" if listed else "")
 
 
-def _joined(head: str, told: str) -> str:
-    if not told:
+def _joined(head: str, sentence: str) -> str:
+    if not sentence:
         return head
-    return f"{head}{'.' if ':' in head else ':'} {told}"
+    return f"{head}{'.' if ':' in head else ':'} {sentence}"
 
 
 def hour(at: datetime, today: datetime, zone: ZoneInfo) -> str:

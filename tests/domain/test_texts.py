@@ -282,22 +282,42 @@ def test_a_link_is_whole_or_absent_and_costs_no_segment(
         ("", "Host out of disk space (instance db1)", "Host out of disk space"),
         ("Host out of disk space on db1. Clean up /var now.", "Only 2 GB left", "Only 2 GB left"),
         ("", "", ""),
-        # Every text names the place already.
-        ("MySQL is down on db1:9100.", "", "MySQL is down."),
-        ("Certificate of Envoy on db1 expires in 7 days", "", "Certificate of Envoy expires in 7 days"),
-        ("Outdated snapshots on db1:9100: 3 days", "", "Outdated snapshots: 3 days"),
-        ("Отставание на db1 растёт", "", "Отставание растёт"),
-        ("Узел db1 не отвечает, и на сервере db1 занято", "", "Узел не отвечает, и на сервере db1 занято"),
-        ("Replica is late on host db1 again", "", "Replica is late again"),
-        ("Failover to db1 failed", "", "Failover to db1 failed"),
-        ("Fails over from db1-old to db1.example.net", "", "Fails over from db1-old to db1.example.net"),
-        ("Fails over from db1.example.net: now", "", "Fails over from db1.example.net: now"),
+        ("MySQL is down on db1:9100.", "", "MySQL is down on db1:9100."),
     ],
 )
 def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary: str, fact: str) -> None:
     labels = {"alertname": "HostOutOfDiskSpace", "instance": "db1:9100"}
     alert = Alert("f", AlertStatus.FIRING, BEGAN, "HostOutOfDiskSpace", labels, summary, description)
     assert texts.fact(alert, "db1") == fact
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        ("MySQL is down on db1:9100.", "MySQL is down."),
+        ("Certificate of Envoy on db1 expires in 7 days", "Certificate of Envoy expires in 7 days"),
+        ("Outdated snapshots on db1:9100: 3 days", "Outdated snapshots: 3 days"),
+        ("Отставание на db1 растёт", "Отставание растёт"),
+        ("Узел db1 не отвечает, и на сервере db1 занято", "Узел не отвечает, и на сервере db1 занято"),
+        ("Replica is late on host db1 again", "Replica is late again"),
+        ("Failover to db1 failed", "Failover to db1 failed"),
+        ("Fails over from db1-old to db1.example.net", "Fails over from db1-old to db1.example.net"),
+        ("Fails over from db1.example.net: now", "Fails over from db1.example.net: now"),
+    ],
+)
+def test_the_sentence_does_not_name_the_place_once_more(fact: str, told: str) -> None:
+    assert texts.told(replace(DISK, fact=fact)) == told
+    assert texts.told(replace(DISK, fact=fact, places=())) == fact
+
+
+def test_only_a_place_that_the_page_names_is_left_out_of_its_sentence() -> None:
+    fact = "Container restarts too often in pod web-1"
+    group = replace(DISK, title="Restarts", fact=fact, severity="critical", places=("app", "istio"), firing=2)
+    assert page(group) == f"Restarts x2 (critical): app istio. {fact} 03:10 #1042"
+    within = replace(group, within="web-1")
+    assert page(within) == "Restarts web-1 x2 (critical): app istio. Container restarts too often 03:10 #1042"
+    assert texts.told(replace(group, fact="Disk full on istio")) == "Disk full on istio"  # it is the second one's
+    assert texts.told(replace(within, firing=1)) == fact
 
 
 @pytest.mark.parametrize(

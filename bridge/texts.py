@@ -39,6 +39,7 @@ _SHORT = {"critical": "crit", "warning": "warn", "information": "info", "emergen
 
 # No source is trusted to be brief: what is longer than this is cut before anybody looks at it.
 _READ = 4000  # characters of a description, for its first sentence
+_LONGEST_OWN = 2000  # characters of a team's own words, and of names in a digest; ten segments show 1530
 _LONGEST_FACT = 400
 _LONGEST_TITLE = 400
 _LONGEST_SEVERITY = 20
@@ -132,7 +133,8 @@ def own(
     page is found again, and answered. They give way to the link as long as something of them is left.
     """
     front, tail = _front(incident, late, call, again), f" #{incident.id}"
-    body = body.removesuffix(tail)[:_READ]
+    body = body.removesuffix(tail)
+    body = body if len(body) <= _LONGEST_OWN else body[:_LONGEST_OWN] + "..."
     said = front + sms.plain(body, rules.alphabet)
     if rules.may_spell and sms.is_worth_spelling(said + tail):
         said = front + sms.plain(body, sms.Alphabet.GSM7)
@@ -161,9 +163,16 @@ def digest(incidents: Sequence[Incident], rules: SmsRules, *, late: timedelta | 
         rest = f" +{len(numbers) - named} more" if named < len(numbers) else ""
         return front + ", ".join(shown) + rest
 
-    said = [part for incident in incidents for part in (_clean(incident.title), _briefly_where(incident))]
-    said = _lettered(said, rules, lambda parts: listed(parts, len(numbers)))
-    text = first_that_fits(range(len(numbers), 0, -1), lambda named: listed(said, named), rules.max_segments)
+    said: list[str] = []
+    length = 0
+    for incident, number in zip(incidents, numbers, strict=True):
+        names = (_clean(incident.title), _briefly_where(incident))
+        said += names
+        length += len("".join(names)) + len(number)
+        if length > _LONGEST_OWN:  # whatever the room is: more of it never shows less
+            break
+    said = _lettered(said, rules, lambda parts: listed(parts, len(parts) // 2))
+    text = first_that_fits(range(len(said) // 2, 0, -1), lambda named: listed(said, named), rules.max_segments)
     if sms.measure(text).segments <= rules.max_segments:
         return text
     rest = f" +{len(numbers) - 1} more" if len(numbers) > 1 else ""

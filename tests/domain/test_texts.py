@@ -161,6 +161,15 @@ def test_an_address_is_whole_or_left_out(length: int) -> None:
     assert f" {address}" in text or ("2001" not in text and "7334" not in text)
 
 
+def test_as_many_incidents_are_spelled_as_there_could_be_room_for() -> None:
+    """Two hundred may wait for one SMS: the last of them is not even looked at."""
+    many = [replace(DISK, id=n, title="Диск полон " * 30) for n in range(1000, 1199)]
+    unread = replace(DISK, id=1199, title="\u78c1\u76d8")  # Chinese: if it counted, nothing were spelled
+    text = texts.digest([*many, unread], SmsRules(may_spell=True))
+    assert text.startswith("200 incidents: Disk polon Disk polon") and text.endswith(" #1000 +199 more")
+    assert measure(text).segments == 1
+
+
 def test_a_name_too_long_for_any_sms_leaves_hour_and_number() -> None:
     for title in ("A" * 10**6, "слово " * 10**5, "e" + "\u0301" * 10**6, "🇰🇿" * 10**5):
         text = page(replace(DISK, title=title, places=("x" * 10**6,), fact="1 " * 10**6), call=3, again=True)

@@ -31,6 +31,12 @@ _BEFORE_PLACE = re.compile(
     rf"(\s(?:on|at|in|from|for|of|на|в|у|с)(?:\s(?:{_KINDS}))?|\b(?:{_KINDS}))\s$", re.IGNORECASE
 )
 _AFTER_PLACE = re.compile(r"(?::\d{1,5})?(?![\w-]|[.:]\w)")
+# Where the place is what a sentence begins with, the rest is said of it, "is 5m late"; unless it goes on as a pair or
+# with what belongs to the name, "db1 and db2", "db1 to db2", "checkout of orders".
+_SAID_OF_IT = re.compile(
+    r"(?::\d{1,5})?(?::\s|\s(?!(?:and|or|to|of|for|with|from|via|vs|in|on|by|at|и|или|к|из|с|от|на|в|для)\b)(?=[^\W\d_]))",
+    re.IGNORECASE,
+)
 _LOOK_BACK = 30  # characters before a place, for the words that lead to it
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
@@ -62,12 +68,16 @@ def fact(alert: Alert, where: str) -> str:
 def told(incident: Incident) -> str:
     """What its page says beside name and place: its fact without "on db1:9100", where the page names that place.
 
-    Nothing where the fact only repeats the name.
+    Of one alert "db1 is late" is told as "is late": the place stands right before it. Nothing where the fact only
+    repeats the name.
     """
     name, sentence = _clean(incident.title), _clean(incident.fact)
     shown = [*incident.places[:1], *([incident.within] if incident.firing > 1 else ())]
     for place in filter(None, map(_clean, shown)):
         sentence = _without_place(sentence, place)
+        if incident.firing <= 1 and sentence.startswith(place) and ":" not in place:
+            after = _SAID_OF_IT.match(sentence, len(place))
+            sentence = sentence[after.end() :] if after else sentence
     if len(sentence) <= 2 * len(name) and not _words(sentence) - _words(name) - _FILLERS:
         return ""
     return sentence

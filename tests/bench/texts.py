@@ -21,7 +21,6 @@ from bridge.domain.routing import Route, parse_matcher
 from bridge.domain.sms import measure
 from bridge.explain_rules import Reading, folded, read_rules
 from bridge.rules import MakeUp, Rule, firing, labels_of, plausible, read
-from bridge.texts import told
 
 NOW = datetime(2026, 11, 22, 3, 10, tzinfo=UTC)
 SIZES = (1, 2, 5, 20)
@@ -219,7 +218,7 @@ def _made_of(pieces: Sequence[str], name: str) -> bool:
 
 def says(reading: Reading) -> bool:
     """Whether the text has two words in a row of what the summary says, or all of a shorter one."""
-    words = folded(told(reading.incident)).split()
+    words = folded(reading.incident.fact).split()
     pairs = (" ".join(words[at : at + 2]).rstrip(".,:;!") for at in range(max(1, len(words) - 1)))
     return any(pair in folded(reading.text) for pair in pairs)
 

@@ -319,6 +319,25 @@ def test_the_sentence_does_not_name_the_place_once_more(fact: str, told: str) ->
     assert texts.told(replace(DISK, fact=fact, places=())) == fact
 
 
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        ("db1:9100 is 5m behind its primary", "is 5m behind its primary"),
+        ("db1: replication is broken", "replication is broken"),
+        ("db1 не отвечает", "не отвечает"),
+        ("db1 and db2 are late", "db1 and db2 are late"),
+        ("db1 to db2: no link", "db1 to db2: no link"),
+        ("db1's disk is full", "db1's disk is full"),
+        ("db1-old is late", "db1-old is late"),
+        ("db1.example.net is late", "db1.example.net is late"),
+        ("db1 (replica) is late", "db1 (replica) is late"),
+    ],
+)
+def test_a_sentence_about_the_place_goes_on_behind_it(fact: str, told: str) -> None:
+    assert texts.told(replace(DISK, fact=fact)) == told
+    assert texts.told(replace(DISK, fact=fact, places=("db1", "db2"), firing=2)) == fact  # it is said of one of them
+
+
 def test_only_a_place_that_the_page_names_is_left_out_of_its_sentence() -> None:
     fact = "Container restarts too often in pod web-1"
     group = replace(DISK, title="Restarts", fact=fact, severity="critical", places=("app", "istio"), firing=2)

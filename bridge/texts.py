@@ -74,7 +74,7 @@ def told(incident: Incident) -> str:
     name, sentence = _clean(incident.title), _clean(incident.fact)
     shown = [*incident.places[:1], *([incident.within] if incident.firing > 1 else ())]
     for place in filter(None, map(_clean, shown)):
-        sentence = _without_place(sentence, place)
+        sentence = _without_place(_without_place(sentence, f"[{place}]"), place)
         if incident.firing <= 1 and sentence.startswith(place) and ":" not in place:
             after = _SAID_OF_IT.match(sentence, len(place))
             sentence = sentence[after.end() :] if after else sentence

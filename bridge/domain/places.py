@@ -47,6 +47,7 @@ _OBJECTS = ("pod", "deployment", "statefulset", "daemonset", "cronjob", "job_nam
 _OF_AN_OBJECT = frozenset(("container", *_GENERAL))
 
 _PORT = re.compile(r":\d{1,5}$")
+_BRACKETED = re.compile(r"\[([0-9a-fA-F:.%]+)\](?::\d{1,5})?")
 _ADDRESS = re.compile(r"\[?[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*[0-9][0-9a-fA-F.:]*\]?(?::\d+)?")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+\.?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,9}://", re.IGNORECASE)
@@ -74,7 +75,9 @@ def place(labels: Mapping[str, str], where: Sequence[str]) -> str:
 
 
 def without_port(place: str) -> str:
-    """A host without the port behind it; an IPv6 address whole."""
+    """A host without the port behind it; an IPv6 address, which has colons of its own, also without its brackets."""
+    if bracketed := _BRACKETED.fullmatch(place):
+        return bracketed[1]
     return _PORT.sub("", place) if place.count(":") == 1 else place
 
 

@@ -29,6 +29,8 @@ def told(*alerts: dict[str, str]) -> tuple[tuple[str, ...], str]:
         ([{"instance": "db1:9100", "mountpoint": "/var"}], ("db1",), ""),
         ([{"instance": "db1:9100"}, {"instance": "db2:9100"}], ("db1", "db2"), ""),
         ([{"instance": "db1:9100"}, {"instance": "db1:9200"}], ("db1:9100", "db1:9200"), ""),
+        ([{"instance": f"[2001:db8::{n}]:1"} for n in (1, 2)], ("2001:db8::1", "2001:db8::2"), ""),
+        ([{"instance": f"[2001:db8::1]:{n}"} for n in (1, 2)], ("[2001:db8::1]:1", "[2001:db8::1]:2"), ""),
         # All of it comes from one exporter, so that says nothing.
         ([{"instance": "10.0.3.17:8080", "pod": "a"}, {"instance": "10.0.3.17:8080", "pod": "b"}], ("a", "b"), ""),
         # Two exporters tell of twenty pods.

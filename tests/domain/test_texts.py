@@ -338,6 +338,11 @@ def test_a_sentence_about_the_place_goes_on_behind_it(fact: str, told: str) -> N
     assert texts.told(replace(DISK, fact=fact, places=("db1", "db2"), firing=2)) == fact  # it is said of one of them
 
 
+def test_an_ipv6_address_is_left_out_with_brackets_and_port() -> None:
+    late = replace(DISK, places=("2001:db8::1",), fact="PostgreSQL is late on [2001:db8::1]:9187 again")
+    assert texts.told(late) == "PostgreSQL is late again"
+
+
 def test_only_a_place_that_the_page_names_is_left_out_of_its_sentence() -> None:
     fact = "Container restarts too often in pod web-1"
     group = replace(DISK, title="Restarts", fact=fact, severity="critical", places=("app", "istio"), firing=2)
@@ -354,7 +359,9 @@ def test_only_a_place_that_the_page_names_is_left_out_of_its_sentence() -> None:
         ({"instance": "db1.example.net:9100"}, "db1.example.net"),
         ({"pod": "web-7f"}, "web-7f"),
         ({"instance": "", "job": "node"}, "node"),
-        ({"instance": "[2001:db8::1]:9100"}, "[2001:db8::1]:9100"),
+        ({"instance": "[2001:db8::1]:9100"}, "2001:db8::1"),
+        ({"instance": "[2001:db8::1]"}, "2001:db8::1"),
+        ({"instance": "2001:db8::1"}, "2001:db8::1"),
         ({}, ""),
     ],
 )

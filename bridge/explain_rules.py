@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from bridge import texts
 from bridge.admission import foresee
 from bridge.domain import sms
 from bridge.domain.escalation import Policy, Step
@@ -106,7 +107,7 @@ def _replaced(incident: Incident, rules: SmsRules, text: str) -> dict[str, str]:
     """The signs of the incident's words that stand in the text as others."""
     found: dict[str, str] = {}
     words = {word.strip(_AROUND) for word in text.split()}
-    said = (incident.title, *incident.places, incident.within, incident.severity, incident.fact)
+    said = (incident.title, *incident.places, incident.within, incident.severity, texts.told(incident))
     for field in (" ".join(one[:_LONGEST].split()) for one in said):
         for alphabet in (rules.alphabet, *((sms.Alphabet.GSM7,) if rules.may_spell else ())):
             fitted = sms.fit(field, alphabet)
@@ -133,10 +134,11 @@ def _dropped(incident: Incident, route: Route | None, text: str, link: str) -> I
         yield f"the end of {_listed(shortened)}"
     if gone := [place for place in incident.places if folded(_head(place)) not in told]:
         yield _listed(gone)
-    fact = folded(incident.fact).split()
+    sentence = texts.told(incident)
+    fact = folded(sentence).split()
     kept = next((n for n in range(len(fact), 0, -1) if " ".join(fact[:n]) in told), 0)
     if kept < len(fact):
-        words = incident.fact.split()
+        words = sentence.split()
         yield f'"{" ".join(words[kept:])}"' if len(words) == len(fact) else "the end of what it says"
     if folded(incident.severity)[:4] not in told and not (route and route.implies(incident.severity)):
         yield f"severity {incident.severity}"

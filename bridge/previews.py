@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from bridge.domain.letters import straight
 from bridge.domain.preview import Preview, preview
 from bridge.domain.sms import Culprit, Size
 
@@ -45,7 +46,7 @@ def after(seen: Preview) -> str:
 
 def why_not_typed(text: str, most: int) -> str:
     """Why /sms and the API refuse this text, in a sentence; empty when they take it. `most` is in segments."""
-    if not text.strip():
+    if not straight(text).strip():  # signs without a width are no text either
         return "there is no text to send"
     if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
         return "the text has a character that no phone can show (NUL or half an emoji)"

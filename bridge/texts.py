@@ -31,6 +31,12 @@ _BEFORE_PLACE = re.compile(
     rf"(\s(?:on|at|in|from|for|of|на|в|у|с)(?:\s(?:{_KINDS}))?|\b(?:{_KINDS}))\s$", re.IGNORECASE
 )
 _AFTER_PLACE = re.compile(r"(?::\d{1,5})?(?![\w-]|[.:]\w)")
+# Where the place is what a sentence begins with, the rest is said of it, "is 5m late"; unless it goes on as a pair or
+# with what belongs to the name, "db1 and db2", "db1 to db2", "checkout of orders".
+_SAID_OF_IT = re.compile(
+    r"(?::\d{1,5})?(?::\s|\s(?!(?:and|or|to|of|for|with|from|via|vs|in|on|by|at|и|или|к|из|с|от|на|в|для)\b)(?=[^\W\d_]))",
+    re.IGNORECASE,
+)
 _LOOK_BACK = 30  # characters before a place, for the words that lead to it
 _FILLERS = {"on", "at", "in", "of", "is", "the", "a", "for", "instance", "host", "job"}
 _PLACES_NAMED = 6
@@ -39,6 +45,7 @@ _SHORT = {"critical": "crit", "warning": "warn", "information": "info", "emergen
 
 # No source is trusted to be brief: what is longer than this is cut before anybody looks at it.
 _READ = 4000  # characters of a description, for its first sentence
+_LONGEST_OWN = 2000  # characters of a team's own words, and of names in a digest; ten segments show 1530
 _LONGEST_FACT = 400
 _LONGEST_TITLE = 400
 _LONGEST_SEVERITY = 20
@@ -47,31 +54,46 @@ _LABELS_KNOWN = 64
 
 
 def fact(alert: Alert, where: str) -> str:
-    """The first sentence that says more than the alert's name and place: of the description, else the summary.
-
-    Without "on db1:9100" in it where that is the place: every text names it already.
-    """
+    """The first sentence that says more than the alert's name and place: of the description, else the summary."""
     labels = (value[:_LONGEST_FACT] for value in list(alert.labels.values())[:_LABELS_KNOWN])
     known = _words(" ".join((alert.name[:_LONGEST_FACT], where, *labels))) | _FILLERS
     for text in (alert.description, alert.summary):
         sentence = _SENTENCE_END.split(text[:_READ].strip(), maxsplit=1)[0]
         sentence = _clean(_ASIDE.sub("", _clean(sentence, _LONGEST_FACT)))
         if _words(sentence) - known:
-            return _without_place(sentence, where) if where else sentence
+            return sentence
     return _clean(_ASIDE.sub("", _clean(alert.summary, _LONGEST_FACT)))
 
 
-def _without_place(sentence: str, where: str) -> str:
+def told(incident: Incident) -> str:
+    """What its page says beside name and place: its fact without "on db1:9100", where the page names that place.
+
+    Of one alert "db1 is late" is told as "is late": the place stands right before it. Nothing where the fact only
+    repeats the name.
+    """
+    name, sentence = _clean(incident.title), _clean(incident.fact)
+    shown = [*incident.places[:1], *([incident.within] if incident.firing > 1 else ())]
+    for place in filter(None, map(_clean, shown)):
+        sentence = _without_place(_without_place(sentence, f"[{place}]"), place)
+        if incident.firing <= 1 and sentence.startswith(place) and ":" not in place:
+            after = _SAID_OF_IT.match(sentence, len(place))
+            sentence = sentence[after.end() :] if after else sentence
+    if len(sentence) <= 2 * len(name) and not _words(sentence) - _words(name) - _FILLERS:
+        return ""
+    return sentence
+
+
+def _without_place(sentence: str, place: str) -> str:
     """A sentence that says "on db1" without these words, and one that says "node db1" without the name."""
-    begin = sentence.find(where)
+    begin = sentence.find(place)
     while begin >= 0:
         before = _BEFORE_PLACE.search(sentence, max(0, begin - _LOOK_BACK), begin)
-        after = _AFTER_PLACE.match(sentence, begin + len(where))
+        after = _AFTER_PLACE.match(sentence, begin + len(place))
         if before and after:
             kept = "" if before[1][0].isspace() else before[1]
             sentence = sentence[: before.start()] + kept + sentence[after.end() :]
             begin = before.start()
-        begin = sentence.find(where, begin + 1)
+        begin = sentence.find(place, begin + 1)
     return sentence
 
 
@@ -98,13 +120,10 @@ def page(
     severity = "" if implied else _clean(incident.severity, _LONGEST_SEVERITY)
 
     def made(parts: Sequence[str]) -> _Page:
-        title, told, within, how_bad, *places = parts
-        return _Page(incident, front, clock, link, title, told, within, how_bad, tuple(places))
+        title, sentence, within, how_bad, *places = parts
+        return _Page(incident, front, clock, link, title, sentence, within, how_bad, tuple(places))
 
-    name, told = _clean(incident.title), _clean(incident.fact)
-    if len(told) <= 2 * len(name) and not _words(told) - _words(name) - _FILLERS:
-        told = ""  # nothing but the name once more
-    said = (name, told, _clean(incident.within), severity, *named)
+    said = (_clean(incident.title), told(incident), _clean(incident.within), severity, *named)
     return made(_lettered(said, rules, lambda parts: made(parts).whole)).fitted(rules.max_segments)
 
 
@@ -124,7 +143,8 @@ def own(
     page is found again, and answered. They give way to the link as long as something of them is left.
     """
     front, tail = _front(incident, late, call, again), f" #{incident.id}"
-    body = body.removesuffix(tail)[:_READ]
+    body = body.removesuffix(tail)
+    body = body if len(body) <= _LONGEST_OWN else body[:_LONGEST_OWN] + "..."
     said = front + sms.plain(body, rules.alphabet)
     if rules.may_spell and sms.is_worth_spelling(said + tail):
         said = front + sms.plain(body, sms.Alphabet.GSM7)
@@ -153,9 +173,16 @@ def digest(incidents: Sequence[Incident], rules: SmsRules, *, late: timedelta | 
         rest = f" +{len(numbers) - named} more" if named < len(numbers) else ""
         return front + ", ".join(shown) + rest
 
-    said = [part for incident in incidents for part in (_clean(incident.title), _briefly_where(incident))]
-    said = _lettered(said, rules, lambda parts: listed(parts, len(numbers)))
-    text = first_that_fits(range(len(numbers), 0, -1), lambda named: listed(said, named), rules.max_segments)
+    said: list[str] = []
+    length = 0
+    for incident, number in zip(incidents, numbers, strict=True):
+        names = (_clean(incident.title), _briefly_where(incident))
+        said += names
+        length += len("".join(names)) + len(number)
+        if length > _LONGEST_OWN:  # whatever the room is: more of it never shows less
+            break
+    said = _lettered(said, rules, lambda parts: listed(parts, len(parts) // 2))
+    text = first_that_fits(range(len(said) // 2, 0, -1), lambda named: listed(said, named), rules.max_segments)
     if sms.measure(text).segments <= rules.max_segments:
         return text
     rest = f" +{len(numbers) - 1} more" if len(numbers) > 1 else ""
@@ -406,10 +433,10 @@ class _Telling:
         return f"{within} x{incident.firing}{severity}" + (f": {listed}" if listed else "")
 
 
-def _joined(head: str, told: str) -> str:
-    if not told:
+def _joined(head: str, sentence: str) -> str:
+    if not sentence:
         return head
-    return f"{head}{'.' if ':' in head else ':'} {told}"
+    return f"{head}{'.' if ':' in head else ':'} {sentence}"
 
 
 def hour(at: datetime, today: datetime, zone: ZoneInfo) -> str:

@@ -81,13 +81,17 @@ def straight(text: str) -> str:
 def spellings(text: str) -> list[str]:
     """Each sign of a text as GSM-7 spells it, in the order of the text; `?` where there is no spelling."""
     letters = _UKRAINIAN if not _MARKS_UKRAINIAN.isdisjoint(text) else _CYRILLIC
-    spelled = [sign if sign in GSM7 else _spelling(sign) for sign in text]
+    spelled = list(text)
     for at, sign in enumerate(text):
+        if sign in GSM7:
+            continue
         low = sign.lower()
         if low in letters:
             spelled[at] = _cased(letters[low], sign, text, at)
         elif _is_greek(sign) and any(map(_is_greek, text[max(0, at - 1) : at] + text[at + 1 : at + 2])):
             spelled[at] = _capital(sign)
+        else:
+            spelled[at] = _spelling(sign)
     return spelled
 
 
@@ -171,6 +175,7 @@ def _is_greek(sign: str) -> bool:
     return "\u0386" <= sign <= "\u03ce" or "\u1f00" <= sign <= "\u1ffc"
 
 
+@lru_cache(maxsize=1024)
 def _capital(sign: str) -> str:
     bare = unicodedata.normalize("NFD", sign)[0].upper().translate(_GREEK_CAPITALS)
     return bare if GSM7.issuperset(bare) else _spelling(sign)

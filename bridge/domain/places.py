@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 LONGEST_PLACE = 200
 """Characters of a place that are kept; no reader needs more, and no SMS has the room."""
@@ -33,16 +33,21 @@ _TELLING = (
     *("deployment", "statefulset", "daemonset", "container", "name", "url", "target", "domain", "database", "datname"),
 )
 _GENERAL = ("namespace", "cluster", "region", "zone", "datacenter", "dc", "job", "endpoint")  # these say least
-# What is in one machine only, a disk say, is told together with the machine; these stand for themselves.
+# Of what all alerts come from: an exporter of a cluster tells of these, and names no place by being the same. What is
+# not among them, a disk or a service say, is told together with the machine that it is in.
 _STANDS_ALONE = frozenset(
     (
-        *("instance", "exported_instance", "host", "hostname", "node", "nodename", "pod", "container", "service"),
-        *("deployment", "statefulset", "daemonset", "replicaset", "job_name", "cronjob", "ingress", "url", "target"),
-        *("persistentvolumeclaim", "domain", *_GENERAL),
+        *("instance", "exported_instance", "host", "hostname", "node", "nodename", "pod", "namespace", "url", "target"),
+        *("deployment", "statefulset", "daemonset", "replicaset", "job_name", "cronjob", "ingress", "domain"),
+        "persistentvolumeclaim",
     )
 )
+# What differs in a container, a namespace or a cluster only, is one of these, whoever tells of it.
+_OBJECTS = ("pod", "deployment", "statefulset", "daemonset", "cronjob", "job_name", "persistentvolumeclaim")
+_OF_AN_OBJECT = frozenset(("container", *_GENERAL))
 
 _PORT = re.compile(r":\d{1,5}$")
+_BRACKETED = re.compile(r"\[([0-9a-fA-F:.%]+)\](?::\d{1,5})?")
 _ADDRESS = re.compile(r"\[?[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*[0-9][0-9a-fA-F.:]*\]?(?::\d+)?")
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+\.?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,9}://", re.IGNORECASE)
@@ -70,30 +75,42 @@ def place(labels: Mapping[str, str], where: Sequence[str]) -> str:
 
 
 def without_port(place: str) -> str:
-    """A host without the port behind it; an IPv6 address whole."""
+    """A host without the port behind it; an IPv6 address, which has colons of its own, also without its brackets."""
+    if bracketed := _BRACKETED.fullmatch(place):
+        return bracketed[1]
     return _PORT.sub("", place) if place.count(":") == 1 else place
 
 
 def apart(alerts: Sequence[Mapping[str, str]]) -> tuple[tuple[str, ...], str]:
     """What tells these alerts apart, each by its `telling` labels, and what all of it is within; each as a place.
 
-    What differs says which one, not what all of them share: the first label that differs, or one that tells all apart
-    where that one hardly does. With nothing that differs, all are at one place.
+    What differs says which one, not what all of them share: of each alert the first label that others lack or have
+    otherwise, or one that tells all apart where those hardly do. With nothing that differs, all are at one place.
     """
-    if not alerts:
-        return (), ""
     order = dict.fromkeys(label for labels in alerts[:_MOST_LOOKED_AT] for label in labels)
     values = {label: dict.fromkeys(labels[label] for labels in alerts if label in labels) for label in order}
-    differing = [label for label in order if len(values[label]) > 1]
+    shared = {
+        label: next(iter(values[label]))
+        for label in order
+        if len(values[label]) == 1 and all(label in labels for labels in alerts)
+    }
+    differing = [label for label in order if label not in shared]
     if not differing:
-        one = next((without_port(value) for label in order for value in values[label]), "")
+        one = without_port(next(iter(shared.values()), ""))
         return ((one,) if one else ()), ""
-    label = differing[0]
-    if len(values[label]) * 3 <= len(alerts):
-        label = next((other for other in differing if len(values[other]) == len(alerts)), label)
-    first = next(iter(order))
-    within = "" if label in _STANDS_ALONE or label == first or first in differing else next(iter(values[first]))
-    return _without_ports(values[label]), without_port(within)
+    chosen = [next((label for label in differing if label in labels), "") for labels in alerts]
+    named = dict.fromkeys(labels[label] for labels, label in zip(alerts, chosen, strict=True) if label)
+    if len(named) * 3 <= len(alerts):
+        label = next((label for label in differing if len(values[label]) == len(alerts)), "")
+        chosen, named = ([label], values[label]) if label else (chosen, named)
+    return _without_ports(named), without_port(_within(set(chosen), shared, next(iter(order))))
+
+
+def _within(chosen: Set[str], shared: Mapping[str, str], first: str) -> str:
+    """What all that is told by these labels is in; `first` is the most telling label of all alerts."""
+    if chosen <= _OF_AN_OBJECT and (held := next((shared[label] for label in _OBJECTS if label in shared), "")):
+        return held
+    return "" if chosen <= _STANDS_ALONE else shared.get(first, "")
 
 
 _MOST_LOOKED_AT = 50  # alerts, for the labels that there are

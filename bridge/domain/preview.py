@@ -31,8 +31,9 @@ class Preview:
 def preview(text: str, replaced: tuple[tuple[str, str], ...] = ()) -> Preview:
     """Look at a text as it would leave; never raises."""
     size, cut, fitted = measure(text), parts(text), fit(text)
-    instead = fitted if fitted.text != text else None
-    bare = measure("".join(sign for sign in text if sign in GSM7))
+    instead = fitted if fitted.text != text and fitted.text.strip() else None  # signs without a width leave nothing
+    bare = "".join(sign for sign in text if sign in GSM7)
+    saves = bare.strip() and measure(bare).segments < (instead.size if instead else size).segments
     return Preview(
         text,
         size,
@@ -41,7 +42,7 @@ def preview(text: str, replaced: tuple[tuple[str, str], ...] = ()) -> Preview:
         _too_long_by(text, size, cut),
         culprits(text),
         instead,
-        bare if bare.segments < (instead.size if instead else size).segments else None,
+        measure(bare) if saves else None,
         replaced,
     )
 

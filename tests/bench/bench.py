@@ -75,7 +75,7 @@ async def _inside() -> list[Row]:
     worst, what = wording.slowest()
     return [
         (
-            "The text of a page, ten alerts; the slowest of hostile ones",
+            "The text of a page, ten alerts; the slowest SMS of any kind, made hostile",
             f"{wording.usual() * 1e6:.0f} µs; {worst * 1e3:.1f} ms ({what})",
             "",
         ),

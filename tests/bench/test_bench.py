@@ -1,10 +1,10 @@
 """The figures of `make bench` are only as good as what measures them."""
 
 import json
+from itertools import product
 
 import pytest
 
-from bridge import texts
 from bridge.domain.sms import measure
 from tests.bench import wording
 from tests.bench.bench import percentile
@@ -49,6 +49,6 @@ async def test_the_backlog_is_understood_and_every_sms_asked_about() -> None:
 
 def test_the_texts_that_are_timed_are_texts() -> None:
     for rules in wording.RULES:
-        for incident in (wording.TEN, *wording.HOSTILE.values()):
-            text = texts.page(incident, rules, wording.ZONE, link=wording.LINK)
+        for incident, make in product((wording.TEN, *wording.HOSTILE.values()), wording.TEXTS.values()):
+            text = make(incident, rules)
             assert " #1042" in text and measure(text).segments <= rules.max_segments

@@ -1,6 +1,7 @@
-"""How long the words of a page take: `python -m tests.bench.wording`, and a row of `make bench`.
+"""How long the words of an SMS take: `python -m tests.bench.wording`, and a row of `make bench`.
 
-The middle one of many tries for a group of ten alerts, and the slowest of texts that somebody made slow on purpose. A
+The middle one of many tries for a group of ten alerts, and the slowest of texts that somebody made slow on purpose:
+pages, a team's own words, digests of all that waited, who has it and that it is over. A
 script that is spelled in Latin for the first time has its table read, once: that is not in the figures.
 """
 
@@ -43,6 +44,10 @@ HOSTILE = {
     "flags": replace(TEN, title="🇰" * 10**5, fact="🇰🇿" * 10**5),
     "dots": replace(TEN, places=tuple("a." * 99 + str(number) for number in range(20)), fact="я. " * 200),
     "dashes": replace(TEN, places=tuple("-" * 190 + str(number) for number in range(20))),
+    "Greek": replace(TEN, title="ΑΒ " * 130, fact="ΑΒ " * 130, places=tuple("ΑΒ" * 95 + str(n) for n in range(20))),
+    "Cyrillic": replace(
+        TEN, title="Щука " * 80, fact="Щука " * 80, places=tuple("щ" * 190 + str(n) for n in range(20))
+    ),
     "every letter": replace(TEN, title="".join(map(chr, range(0xA0, 0x3000, 9))), fact="€ж" * 400),
 }
 RULES = [
@@ -50,6 +55,14 @@ RULES = [
     for segments in (1, 10)
     for alphabet, may_spell in (("auto", False), ("auto", True), ("gsm7", False))
 ]
+TEXTS: dict[str, Callable[[Incident, SmsRules], str]] = {
+    "a page": lambda incident, rules: texts.page(incident, rules, ZONE, link=LINK),
+    "its own words": lambda incident, rules: texts.own(f"{incident.title[:400]} " * 10, incident, rules, link=LINK),
+    "30 in one": lambda incident, rules: texts.digest([incident] * 30, rules),
+    "200 in one": lambda incident, rules: texts.digest([incident] * 200, rules),
+    "somebody has it": lambda incident, rules: texts.taken(incident, rules, "Jonas"),
+    "it is over": lambda incident, rules: texts.over(incident, rules, ZONE, "Jonas"),
+}
 _TRIES = 1000
 _TRIES_EACH = 9
 
@@ -62,7 +75,8 @@ def usual() -> float:
 def slowest() -> tuple[float, str]:
     """Seconds for the slowest of the hostile texts, each the middle one of some, and which one that was."""
     took = [
-        (_middle(lambda: texts.page(incident, rules, ZONE, link=LINK), _TRIES_EACH), what)  # noqa: B023 - run at once
+        (_middle(lambda: make(incident, rules), _TRIES_EACH), f"{kind}: {what}")  # noqa: B023 - run at once
+        for kind, make in TEXTS.items()
         for what, incident in HOSTILE.items()
         for rules in RULES
     ]

@@ -12,6 +12,8 @@ from bridge.domain.incident import AlertRecord, Incident
 from bridge.domain.places import apart, heads, tails, telling
 
 WHERE = ("instance", "host", "pod", "job")
+KSM = {"instance": "10.0.3.17:8080"}  # the exporter that tells of a whole cluster
+EU_US = ("eu", "us")
 NOW = datetime(2026, 11, 19, 22, 10, tzinfo=UTC)
 
 
@@ -27,6 +29,8 @@ def told(*alerts: dict[str, str]) -> tuple[tuple[str, ...], str]:
         ([{"instance": "db1:9100", "mountpoint": "/var"}], ("db1",), ""),
         ([{"instance": "db1:9100"}, {"instance": "db2:9100"}], ("db1", "db2"), ""),
         ([{"instance": "db1:9100"}, {"instance": "db1:9200"}], ("db1:9100", "db1:9200"), ""),
+        ([{"instance": f"[2001:db8::{n}]:1"} for n in (1, 2)], ("2001:db8::1", "2001:db8::2"), ""),
+        ([{"instance": f"[2001:db8::1]:{n}"} for n in (1, 2)], ("[2001:db8::1]:1", "[2001:db8::1]:2"), ""),
         # All of it comes from one exporter, so that says nothing.
         ([{"instance": "10.0.3.17:8080", "pod": "a"}, {"instance": "10.0.3.17:8080", "pod": "b"}], ("a", "b"), ""),
         # Two exporters tell of twenty pods.
@@ -37,7 +41,20 @@ def told(*alerts: dict[str, str]) -> tuple[tuple[str, ...], str]:
         ([{"job": "node", "queue": "q1"}, {"job": "node", "queue": "q2"}], ("q1", "q2"), "node"),
         ([{"queue": "mail", "severity": "page", "team": "db", "cluster": "eu"}], ("mail",), ""),
         ([{"cluster": "eu", "severity": "page"}], ("eu",), ""),
-        ([{"instance": "db1"}, {"other": "x"}], ("db1",), ""),
+        # What is in one pod or machine is told with that.
+        ([{"pod": "web-1", "container": "app"}, {"pod": "web-1", "container": "istio"}], ("app", "istio"), "web-1"),
+        ([{**KSM, "pod": "p", "container": "app"}, {**KSM, "pod": "p", "container": "istio"}], ("app", "istio"), "p"),
+        ([{"instance": "db1:1", "job": "node"}, {"instance": "db1:1", "job": "pg"}], ("node", "pg"), "db1"),
+        ([{"instance": "db1", "service": "nginx"}, {"instance": "db1", "service": "pg"}], ("nginx", "pg"), "db1"),
+        ([{"instance": "db1", "endpoint": "a"}, {"instance": "db1", "endpoint": "b"}], ("a", "b"), "db1"),
+        ([{**KSM, "deployment": "web", "cluster": "eu"}, {**KSM, "deployment": "web", "cluster": "us"}], EU_US, "web"),
+        ([{**KSM, "namespace": "a"}, {**KSM, "namespace": "b"}], ("a", "b"), ""),
+        # Each has labels of its own.
+        ([{"instance": "db1"}, {"other": "x"}], ("db1", "x"), ""),
+        ([{"instance": "db1"}, {"service": "checkout"}, {"pod": "web-1"}], ("db1", "checkout", "web-1"), ""),
+        ([{"instance": "db1", "job": "a"}, {"instance": "db2", "job": "a"}, {"job": "b"}], ("db1", "db2", "b"), ""),
+        ([{"instance": "db1", "device": "sda"}, {"instance": "db1"}], ("sda",), "db1"),
+        ([{**KSM, "pod": "a"}, KSM], ("a",), "10.0.3.17"),
     ],
 )
 def test_places_are_what_differs(alerts: list[dict[str, str]], places: tuple[str, ...], within: str) -> None:

@@ -57,6 +57,7 @@ def test_the_room_that_is_left_and_what_is_too_much(text: str, left: int, too_lo
         ("a" * 100 + "😀", None, 1),
         ("a" * 170 + "— 😀", None, 2),
         ("cafe\u0301", "café", None),
+        ("\u200b\ufeff" * 90, None, None),  # nothing to be seen, so nothing is left to send
     ],
 )
 def test_what_would_make_it_cheaper(text: str, instead: str | None, without: int | None) -> None:

@@ -97,3 +97,8 @@ def test_any_text_can_be_spoken_of(text: str) -> None:
     for sentence in [previews.billed(seen.size), previews.after(seen), *previews.before(seen)]:
         assert "\n" not in sentence
     assert previews.as_json(seen)["segments"] == len(seen.parts)
+
+
+def test_a_text_without_a_visible_sign_is_no_text() -> None:
+    assert previews.why_not_typed("\u200b\ufeff \u2060", 6) == "there is no text to send"
+    assert previews.why_not_typed("\u200b.", 6) == ""

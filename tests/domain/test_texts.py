@@ -161,6 +161,15 @@ def test_an_address_is_whole_or_left_out(length: int) -> None:
     assert f" {address}" in text or ("2001" not in text and "7334" not in text)
 
 
+def test_as_many_incidents_are_spelled_as_there_could_be_room_for() -> None:
+    """Two hundred may wait for one SMS: the last of them is not even looked at."""
+    many = [replace(DISK, id=n, title="Диск полон " * 30) for n in range(1000, 1199)]
+    unread = replace(DISK, id=1199, title="\u78c1\u76d8")  # Chinese: if it counted, nothing were spelled
+    text = texts.digest([*many, unread], SmsRules(may_spell=True))
+    assert text.startswith("200 incidents: Disk polon Disk polon") and text.endswith(" #1000 +199 more")
+    assert measure(text).segments == 1
+
+
 def test_a_name_too_long_for_any_sms_leaves_hour_and_number() -> None:
     for title in ("A" * 10**6, "слово " * 10**5, "e" + "\u0301" * 10**6, "🇰🇿" * 10**5):
         text = page(replace(DISK, title=title, places=("x" * 10**6,), fact="1 " * 10**6), call=3, again=True)
@@ -282,16 +291,7 @@ def test_a_link_is_whole_or_absent_and_costs_no_segment(
         ("", "Host out of disk space (instance db1)", "Host out of disk space"),
         ("Host out of disk space on db1. Clean up /var now.", "Only 2 GB left", "Only 2 GB left"),
         ("", "", ""),
-        # Every text names the place already.
-        ("MySQL is down on db1:9100.", "", "MySQL is down."),
-        ("Certificate of Envoy on db1 expires in 7 days", "", "Certificate of Envoy expires in 7 days"),
-        ("Outdated snapshots on db1:9100: 3 days", "", "Outdated snapshots: 3 days"),
-        ("Отставание на db1 растёт", "", "Отставание растёт"),
-        ("Узел db1 не отвечает, и на сервере db1 занято", "", "Узел не отвечает, и на сервере db1 занято"),
-        ("Replica is late on host db1 again", "", "Replica is late again"),
-        ("Failover to db1 failed", "", "Failover to db1 failed"),
-        ("Fails over from db1-old to db1.example.net", "", "Fails over from db1-old to db1.example.net"),
-        ("Fails over from db1.example.net: now", "", "Fails over from db1.example.net: now"),
+        ("MySQL is down on db1:9100.", "", "MySQL is down on db1:9100."),
     ],
 )
 def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary: str, fact: str) -> None:
@@ -301,12 +301,67 @@ def test_the_fact_is_the_first_sentence_that_says_more(description: str, summary
 
 
 @pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        ("MySQL is down on db1:9100.", "MySQL is down."),
+        ("Certificate of Envoy on db1 expires in 7 days", "Certificate of Envoy expires in 7 days"),
+        ("Outdated snapshots on db1:9100: 3 days", "Outdated snapshots: 3 days"),
+        ("Отставание на db1 растёт", "Отставание растёт"),
+        ("Узел db1 не отвечает, и на сервере db1 занято", "Узел не отвечает, и на сервере db1 занято"),
+        ("Replica is late on host db1 again", "Replica is late again"),
+        ("Failover to db1 failed", "Failover to db1 failed"),
+        ("Fails over from db1-old to db1.example.net", "Fails over from db1-old to db1.example.net"),
+        ("Fails over from db1.example.net: now", "Fails over from db1.example.net: now"),
+    ],
+)
+def test_the_sentence_does_not_name_the_place_once_more(fact: str, told: str) -> None:
+    assert texts.told(replace(DISK, fact=fact)) == told
+    assert texts.told(replace(DISK, fact=fact, places=())) == fact
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        ("db1:9100 is 5m behind its primary", "is 5m behind its primary"),
+        ("db1: replication is broken", "replication is broken"),
+        ("db1 не отвечает", "не отвечает"),
+        ("db1 and db2 are late", "db1 and db2 are late"),
+        ("db1 to db2: no link", "db1 to db2: no link"),
+        ("db1's disk is full", "db1's disk is full"),
+        ("db1-old is late", "db1-old is late"),
+        ("db1.example.net is late", "db1.example.net is late"),
+        ("db1 (replica) is late", "db1 (replica) is late"),
+    ],
+)
+def test_a_sentence_about_the_place_goes_on_behind_it(fact: str, told: str) -> None:
+    assert texts.told(replace(DISK, fact=fact)) == told
+    assert texts.told(replace(DISK, fact=fact, places=("db1", "db2"), firing=2)) == fact  # it is said of one of them
+
+
+def test_an_ipv6_address_is_left_out_with_brackets_and_port() -> None:
+    late = replace(DISK, places=("2001:db8::1",), fact="PostgreSQL is late on [2001:db8::1]:9187 again")
+    assert texts.told(late) == "PostgreSQL is late again"
+
+
+def test_only_a_place_that_the_page_names_is_left_out_of_its_sentence() -> None:
+    fact = "Container restarts too often in pod web-1"
+    group = replace(DISK, title="Restarts", fact=fact, severity="critical", places=("app", "istio"), firing=2)
+    assert page(group) == f"Restarts x2 (critical): app istio. {fact} 03:10 #1042"
+    within = replace(group, within="web-1")
+    assert page(within) == "Restarts web-1 x2 (critical): app istio. Container restarts too often 03:10 #1042"
+    assert texts.told(replace(group, fact="Disk full on istio")) == "Disk full on istio"  # it is the second one's
+    assert texts.told(replace(within, firing=1)) == fact
+
+
+@pytest.mark.parametrize(
     ("labels", "place"),
     [
         ({"instance": "db1.example.net:9100"}, "db1.example.net"),
         ({"pod": "web-7f"}, "web-7f"),
         ({"instance": "", "job": "node"}, "node"),
-        ({"instance": "[2001:db8::1]:9100"}, "[2001:db8::1]:9100"),
+        ({"instance": "[2001:db8::1]:9100"}, "2001:db8::1"),
+        ({"instance": "[2001:db8::1]"}, "2001:db8::1"),
+        ({"instance": "2001:db8::1"}, "2001:db8::1"),
         ({}, ""),
     ],
 )

@@ -72,7 +72,8 @@ class Budget:
         """Until when a normal page waits for others to the same person, for most of a limit is used; None: it leaves.
 
         The first leaves at once, those after it together a quarter of an hour later. What has waited leaves, whatever
-        it waited for but more of its route; so does a test, and what somebody asked for by hand.
+        it waited for but more of its route; so does a test, and what somebody asked for by hand. What would be too old
+        by then leaves now, and so does what would find its route paging nobody: a dear page is better than none.
         """
         if incident is None or not row.is_page or row.priority is not Priority.NORMAL or row.resent or row.failures:
             return None
@@ -84,8 +85,14 @@ class Budget:
         assert row.number is not None
         phone = self._purse(Scope.PHONE, row.number.e164)
         last = phone.paged or self._tx.last_normal_page(phone.subject, self._now - TOGETHER + INSTANT)
-        why = f"{soft}, so pages to one person leave together"
-        return Closed(last + TOGETHER, Held.SOFT, why) if last else None
+        if last is None:
+            return None
+        leaves = last + TOGETHER
+        if row.expires_at is not None and row.expires_at <= leaves:
+            return None
+        if self._house.pages_at(incident.route, leaves) > leaves:
+            return None
+        return Closed(leaves, Held.SOFT, f"{soft}, so pages to one person leave together")
 
     def _soft(self, row: Notification, incident: Incident | None) -> str | None:
         """Which limit of its route or the house has so little left that pages leave together only."""

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.world import World, a_world, firing
 
@@ -153,6 +154,49 @@ async def test_near_a_limit_normal_pages_leave_together_and_critical_ones_singly
         assert together.startswith("LATE 13m. 3 incidents: Trouble4 db4 #")
         await world.advance(hours=1)
         assert not await _near(world)
+
+
+def _bulk(more: str) -> tuple[str, str]:
+    """A route of warnings that eight pages bring to its soft limit."""
+    return BULK[0], BULK[1].replace("limits: {1h: 2}", f"limits: {{1d: 10}}, {more}")
+
+
+ROOMY = _limits("{per_person: {1h: 50}, total: {1h: 100}}")
+
+
+async def _up_to_the_soft_limit(world: World) -> None:
+    """Eight pages, one each minute; the ninth is the first that would wait."""
+    for number in range(8):
+        await _troubles(world, number, severity="warning")
+        await world.advance(minutes=1)
+    assert len(world.phone("aigerim").texts) == 8
+
+
+@pytest.mark.parametrize(("ttl", "paged_at_once"), [("10m", 9), ("14m", 9), ("15m", 8)])
+async def test_what_would_be_too_old_when_others_leave_leaves_now(tmp_path: Path, ttl: str, paged_at_once: int) -> None:
+    async with a_world(tmp_path, changes=[_bulk(f"ttl: {ttl}"), ONE, ROOMY]) as world:
+        await _up_to_the_soft_limit(world)
+        await _troubles(world, 8, severity="warning")
+        assert len(world.phone("aigerim").texts) == paged_at_once
+        await world.advance(minutes=16)
+        assert len(world.phone("aigerim").texts) == 9
+
+
+@pytest.mark.parametrize(("ends", "paged_at_once"), [("03:20", 9), ("04:00", 8)])
+async def test_what_would_wait_past_the_hours_of_its_route_leaves_now(
+    tmp_path: Path, ends: str, paged_at_once: int
+) -> None:
+    hours = (
+        "routes:\n",
+        "time_intervals:\n  - name: office\n    time_intervals:\n"
+        f"      - {{times: [{{start_time: '00:00', end_time: '{ends}'}}], location: UTC}}\nroutes:\n",
+    )
+    async with a_world(tmp_path, changes=[hours, _bulk("active_time_intervals: [office]"), ONE, ROOMY]) as world:
+        await _up_to_the_soft_limit(world)  # from 03:10 on
+        await _troubles(world, 8, severity="warning")
+        assert len(world.phone("aigerim").texts) == paged_at_once
+        await world.advance(minutes=16)
+        assert len(world.phone("aigerim").texts) == 9
 
 
 async def test_what_somebody_pages_by_hand_waits_for_nobody(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from math import ceil
 
 from bridge import texts
+from bridge.domain import escalation
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Held, Notification, Priority
@@ -73,7 +74,8 @@ class Budget:
 
         The first leaves at once, those after it together a quarter of an hour later. What has waited leaves, whatever
         it waited for but more of its route; so does a test, and what somebody asked for by hand. What would be too old
-        by then leaves now, and so does what would find its route paging nobody: a dear page is better than none.
+        by then leaves now, and so does what would find its route paging nobody: a dear page is better than none. While
+        others are to be called after it, it leaves too: their turn counts from it, whether it arrives or not.
         """
         if incident is None or not row.is_page or row.priority is not Priority.NORMAL or row.resent or row.failures:
             return None
@@ -91,6 +93,8 @@ class Budget:
         if row.expires_at is not None and row.expires_at <= leaves:
             return None
         if self._house.pages_at(incident.route, leaves) > leaves:
+            return None
+        if not escalation.is_last(self._tx.notifications_of([incident.id]), row):
             return None
         return Closed(leaves, Held.SOFT, f"{soft}, so pages to one person leave together")
 

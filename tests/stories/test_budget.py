@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.world import World, a_world, firing
+from tests.world import World, a_world, firing, resolved
 
 LIMITED = "watch: {chat"
 ROUTE = ", priority: critical}"
@@ -197,6 +197,32 @@ async def test_what_would_wait_past_the_hours_of_its_route_leaves_now(
         assert len(world.phone("aigerim").texts) == paged_at_once
         await world.advance(minutes=16)
         assert len(world.phone("aigerim").texts) == 9
+
+
+async def _paged_about(world: World, trouble: str, *people: str) -> dict[str, timedelta]:
+    """How long after now each of them has it, to the half minute."""
+    began, found = world.clock.now(), dict[str, timedelta]()
+    for _ in range(40):
+        for person in people:
+            if any(trouble in text for text in world.phone(person).texts):
+                found.setdefault(person, world.clock.now() - began)
+        await world.advance(seconds=30)
+    return found
+
+
+@pytest.mark.parametrize("soft", ["80%", "100%"])
+async def test_nobodys_turn_comes_later_for_a_soft_limit(tmp_path: Path, soft: str) -> None:
+    two = ("  one:\n", "  two:\n    steps: [{notify: [aigerim], wait: 3m}, {notify: [jonas]}]\n  one:\n")
+    bulk = (BULK[0], BULK[1].replace("policy: one", "policy: two").replace("{1h: 2}", "{1d: 10}"))
+    roomy = _limits(f"{{per_person: {{1h: 50}}, total: {{1h: 100}}, soft: {soft}}}")
+    async with a_world(tmp_path, changes=[two, bulk, roomy]) as world:
+        for number in range(8):
+            await _troubles(world, number, severity="warning")
+            await world.advance(minutes=1)
+            await world.post("alertmanager", resolved(f"db{number}", name=f"Trouble{number}", severity="warning"))
+        await _troubles(world, 8, severity="warning")
+        paged = await _paged_about(world, "Trouble8", "aigerim", "jonas")
+        assert paged == {"aigerim": timedelta(0), "jonas": timedelta(minutes=3)}
 
 
 async def test_what_somebody_pages_by_hand_waits_for_nobody(tmp_path: Path) -> None:

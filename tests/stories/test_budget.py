@@ -199,6 +199,21 @@ async def test_what_would_wait_past_the_hours_of_its_route_leaves_now(
         assert len(world.phone("aigerim").texts) == 9
 
 
+async def test_a_soft_limit_that_is_raised_lets_out_at_once_what_waits_for_it(tmp_path: Path) -> None:
+    roomy = _limits("{per_person: {1h: 50}, total: {1h: 100}, soft: 80%}")
+    async with a_world(tmp_path, changes=[_bulk("ttl: 1h"), ONE, roomy]) as world:
+        await _up_to_the_soft_limit(world)
+        await _troubles(world, 8, severity="warning")
+        text = world.config_file.read_text()
+        for soft, paged in (("79%", 8), ("95%", 9)):
+            world.config_file.write_text(text.replace("soft: 80%", f"soft: {soft}"))
+            assert await world.bridge.reload() == []
+            await world.advance(seconds=30)
+            assert len(world.phone("aigerim").texts) == paged
+            if paged == 8:
+                assert "leaves at 08:32" in _cards(world, "Trouble8")[0]
+
+
 async def _paged_about(world: World, trouble: str, *people: str) -> dict[str, timedelta]:
     """How long after now each of them has it, to the half minute."""
     began, found = world.clock.now(), dict[str, timedelta]()

@@ -4,6 +4,7 @@ What is claimed stands in the database's sums with the commit, and in this budge
 given the same room, whoever claims them.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,8 @@ from bridge.domain.incident import Incident
 from bridge.domain.notification import Held, Notification, Priority
 from bridge.domain.throttle import INSTANT, TOGETHER, AnyWindow, Scope, Window, falls_at, opens_at
 from bridge.ports import Transaction
+
+log = logging.getLogger(__name__)
 
 TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _NEARLY = 0.8  # of a limit: time to tell somebody
@@ -220,8 +223,17 @@ class _Purse:
         if segments > self.known[since]:
             return self.now
         if (since, segments) not in self.moments:  # a crowd before a closed limit asks the same again and again
-            self.moments[since, segments] = self.tx.reached(self.scope, self.subject, since, segments)
+            self.moments[since, segments] = self._reached(since, segments)
         return self.moments[since, segments]
+
+    def _reached(self, since: datetime, segments: int) -> datetime:
+        try:
+            return self.tx.reached(self.scope, self.subject, since, segments)
+        except LookupError:
+            # Sums that drifted from the rows are wrong, but a claim that dies of it sends nothing to anybody. As if all
+            # had been reserved now: what is over the limit asks again within the hour.
+            log.exception("the sums of a limit are not those of its rows", extra={"scope": self.scope})
+            return self.now
 
 
 def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) -> str:

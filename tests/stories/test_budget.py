@@ -1,5 +1,7 @@
 """Limits of a route, of whoever sends, and of a month: who is held, who is not, and what everybody is told."""
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -248,3 +250,20 @@ async def test_what_somebody_pages_by_hand_waits_for_nobody(tmp_path: Path) -> N
         assert len(world.phone("aigerim").texts) == 1
         await world.types("/page The office is on fire")
         assert len(world.phone("aigerim").texts) == 2
+
+
+async def test_sums_that_drifted_hold_nobody_but_those_they_are_of(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[BULK, ONE, _limits("{total: {1h: 100}}")]) as world:
+        await _troubles(world, 1, severity="warning")
+        with closing(sqlite3.connect(tmp_path / "bridge.db")) as database, database:
+            drifted = database.execute("UPDATE spending SET segments = segments + 100 WHERE subject = 'bulk'")
+            assert drifted.rowcount
+        await world.advance(minutes=20)
+        await _troubles(world, 2, severity="warning")
+        await _troubles(world, 3)
+        assert len(world.phone("aigerim").texts) == 2
+        await world.advance(seconds=30)
+        (rung,) = _cards(world, "Call them yourselves: Aigerim")
+        assert "route bulk has had its share of SMS, 2 in 1 h (its limits)" in rung
+        await world.advance(hours=2)
+        assert len(world.phone("aigerim").texts) == 3

@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _NEARLY = 0.8  # of a limit: time to tell somebody
+_KEYS = {
+    Scope.PHONE: "limits.per_person",
+    Scope.ASKER: "limits.per_asker",
+    Scope.HOUSE: "limits.total",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,17 @@ class Budget:
         last = max(found, key=lambda closed: closed.opens_at)
         # Over the limit of a phone the next are called, whatever else is closed: it comes first.
         return Closed(last.opens_at, found[0].held, last.why)
+
+    def never_fits(self, row: Notification) -> str:
+        """Why what was typed is refused, however empty its limits are: one is smaller than it. Empty: none is."""
+        assert row.segments is not None
+        for purse in self._purses_of(row, None):
+            windows = self._total[row.priority] if purse.scope is Scope.HOUSE else purse.windows
+            for whole, window in zip(purse.windows, windows, strict=True):
+                if row.segments > window.segments:
+                    most = f"{_size(window, whole)} may go out ({_KEYS[purse.scope]})"
+                    return f"the text takes {row.segments} segments; {most}"
+        return ""
 
     def gathers(self, row: Notification, incident: Incident | None) -> Closed | None:
         """Until when a normal page waits for others to the same person, for most of a limit is used; None: it leaves.
@@ -238,8 +254,7 @@ class _Purse:
 
 def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) -> str:
     """Which limit is closed."""
-    size = f"{window.segments} of {whole.segments}" if window.segments < whole.segments else f"{window.segments}"
-    had = f"{size} {_span(window)}"
+    had = _size(window, whole)
     match purse.scope:
         case Scope.PHONE:
             return f"this phone has had its share of SMS, {had} (limits.per_person)"
@@ -251,6 +266,11 @@ def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) 
             return f"typed SMS have used their share of the house's limit, {had} (limits.total)"
         case Scope.HOUSE:
             return f"the house has had its share of SMS, {had} (limits.total)"
+
+
+def _size(window: AnyWindow, whole: AnyWindow) -> str:
+    size = f"{window.segments} of {whole.segments}" if window.segments < whole.segments else f"{window.segments}"
+    return f"{size} {_span(window)}"
 
 
 def _nearly(purse: _Purse, used: str) -> tuple[str, str]:

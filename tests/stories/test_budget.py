@@ -86,6 +86,22 @@ async def test_who_sends_has_a_limit_of_their_own(tmp_path: Path) -> None:
         assert len(world.phone("magnum").texts) == 6
 
 
+async def test_a_typed_text_larger_than_a_whole_limit_is_refused_and_its_preview_says_so(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=[_limits("{per_asker: {1h: 3, month: 2}, total: {1d: 40}}")]) as world:
+        three = {"to": "magnum", "text": "word " * 80}
+        why = "the text takes 3 segments; 2 this month may go out (limits.per_asker)"
+        for path in ("/sms", "/sms?preview=1"):
+            assert (await world.api("POST", path, three, status=400))["detail"] == why
+        later = {**three, "send_at": (world.clock.now() + timedelta(minutes=5)).isoformat()}
+        assert (await world.api("POST", "/sms", later, status=400))["detail"] == why
+        six = await world.api("POST", "/sms", {"to": "magnum", "text": "word " * 180}, status=400)
+        assert "5 in 5 min may go out (limits.per_person)" in six["detail"]
+        await world.types(f"/sms magnum {three['text']}")
+        assert why.removeprefix("the") in world.ops.last.text
+        await world.api("POST", "/sms", {"to": "magnum", "text": "word " * 60}, status=202)
+        assert len(world.phone("magnum").texts) == 1
+
+
 async def test_what_was_typed_for_later_waits_for_the_limit_of_who_typed_it(tmp_path: Path) -> None:
     async with a_world(tmp_path, changes=[_limits("{per_asker: {10m: 1}}")]) as world:
         later = (world.clock.now() + timedelta(minutes=5)).isoformat()

@@ -4,20 +4,29 @@ What is claimed stands in the database's sums with the commit, and in this budge
 given the same room, whoever claims them.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 
 from bridge import texts
+from bridge.domain import escalation
 from bridge.domain.house import House
 from bridge.domain.incident import Incident
 from bridge.domain.notification import Held, Notification, Priority
 from bridge.domain.throttle import INSTANT, TOGETHER, AnyWindow, Scope, Window, falls_at, opens_at
 from bridge.ports import Transaction
 
+log = logging.getLogger(__name__)
+
 TOKEN = "api:"  # noqa: S105 - how a row says that an API token asked for it
 _NEARLY = 0.8  # of a limit: time to tell somebody
+_KEYS = {
+    Scope.PHONE: "limits.per_person",
+    Scope.ASKER: "limits.per_asker",
+    Scope.HOUSE: "limits.total",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +77,24 @@ class Budget:
         # Over the limit of a phone the next are called, whatever else is closed: it comes first.
         return Closed(last.opens_at, found[0].held, last.why)
 
+    def never_fits(self, row: Notification) -> str:
+        """Why what was typed is refused, however empty its limits are: one is smaller than it. Empty: none is."""
+        assert row.segments is not None
+        for purse in self._purses_of(row, None):
+            windows = self._total[row.priority] if purse.scope is Scope.HOUSE else purse.windows
+            for whole, window in zip(purse.windows, windows, strict=True):
+                if row.segments > window.segments:
+                    most = f"{_size(window, whole)} may go out ({_KEYS[purse.scope]})"
+                    return f"the text takes {row.segments} segments; {most}"
+        return ""
+
     def gathers(self, row: Notification, incident: Incident | None) -> Closed | None:
         """Until when a normal page waits for others to the same person, for most of a limit is used; None: it leaves.
 
         The first leaves at once, those after it together a quarter of an hour later. What has waited leaves, whatever
-        it waited for but more of its route; so does a test, and what somebody asked for by hand.
+        it waited for but more of its route; so does a test, and what somebody asked for by hand. What would be too old
+        by then leaves now, and so does what would find its route paging nobody: a dear page is better than none. While
+        others are to be called after it, it leaves too: their turn counts from it, whether it arrives or not.
         """
         if incident is None or not row.is_page or row.priority is not Priority.NORMAL or row.resent or row.failures:
             return None
@@ -84,8 +106,16 @@ class Budget:
         assert row.number is not None
         phone = self._purse(Scope.PHONE, row.number.e164)
         last = phone.paged or self._tx.last_normal_page(phone.subject, self._now - TOGETHER + INSTANT)
-        why = f"{soft}, so pages to one person leave together"
-        return Closed(last + TOGETHER, Held.SOFT, why) if last else None
+        if last is None:
+            return None
+        leaves = last + TOGETHER
+        if row.expires_at is not None and row.expires_at <= leaves:
+            return None
+        if self._house.pages_at(incident.route, leaves) > leaves:
+            return None
+        if not escalation.is_last(self._tx.notifications_of([incident.id]), row):
+            return None
+        return Closed(leaves, Held.SOFT, f"{soft}, so pages to one person leave together")
 
     def _soft(self, row: Notification, incident: Incident | None) -> str | None:
         """Which limit of its route or the house has so little left that pages leave together only."""
@@ -209,14 +239,22 @@ class _Purse:
         if segments > self.known[since]:
             return self.now
         if (since, segments) not in self.moments:  # a crowd before a closed limit asks the same again and again
-            self.moments[since, segments] = self.tx.reached(self.scope, self.subject, since, segments)
+            self.moments[since, segments] = self._reached(since, segments)
         return self.moments[since, segments]
+
+    def _reached(self, since: datetime, segments: int) -> datetime:
+        try:
+            return self.tx.reached(self.scope, self.subject, since, segments)
+        except LookupError:
+            # Sums that drifted from the rows are wrong, but a claim that dies of it sends nothing to anybody. As if all
+            # had been reserved now: what is over the limit asks again within the hour.
+            log.exception("the sums of a limit are not those of its rows", extra={"scope": self.scope})
+            return self.now
 
 
 def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) -> str:
     """Which limit is closed."""
-    size = f"{window.segments} of {whole.segments}" if window.segments < whole.segments else f"{window.segments}"
-    had = f"{size} {_span(window)}"
+    had = _size(window, whole)
     match purse.scope:
         case Scope.PHONE:
             return f"this phone has had its share of SMS, {had} (limits.per_person)"
@@ -228,6 +266,11 @@ def _why(purse: _Purse, row: Notification, window: AnyWindow, whole: AnyWindow) 
             return f"typed SMS have used their share of the house's limit, {had} (limits.total)"
         case Scope.HOUSE:
             return f"the house has had its share of SMS, {had} (limits.total)"
+
+
+def _size(window: AnyWindow, whole: AnyWindow) -> str:
+    size = f"{window.segments} of {whole.segments}" if window.segments < whole.segments else f"{window.segments}"
+    return f"{size} {_span(window)}"
 
 
 def _nearly(purse: _Purse, used: str) -> tuple[str, str]:

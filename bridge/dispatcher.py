@@ -532,7 +532,12 @@ def _wanted(tx: Transaction, house: House, request: SmsRequest, now: datetime) -
         return recipient
     if why := previews.why_not_typed(request.text, house.sms.typed_max_segments):
         return Denied(why, field="text")
-    return _wrong_options(request, now) or _planned(request, recipient, now)
+    if wrong := _wrong_options(request, now):
+        return wrong
+    row = _planned(request, recipient, now)
+    if never := Budget(tx, house, now).never_fits(row):
+        return Denied(never, field="text")
+    return row
 
 
 def _recipient(request: SmsRequest, house: House) -> _Recipient | Denied:

@@ -734,7 +734,7 @@ class Transaction(Protocol):
         ...
 
     def reached(self, scope: Scope, subject: str, since: datetime, segments: int) -> datetime:
-        """When they had become so many, counted from then on; there have to be as many."""
+        """When they had become so many, counted from then on; LookupError where there are not as many."""
         ...
 
     def reserved_by_news(self, number: str, since: datetime) -> int:

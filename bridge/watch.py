@@ -115,7 +115,7 @@ def _watch_place(house: House) -> Place | None:
 
 
 def _text_people(tx: Transaction, house: House, text: str, now: datetime) -> None:
-    plain = sms.shorten(sms.plain(text, house.sms.alphabet), house.sms.max_segments)
+    plain = sms.shorten(sms.plain(text, house.sms.alphabet), house.most_segments())
     size = sms.measure(plain)
     tx.add_notifications(
         Notification(

@@ -22,6 +22,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    null,
     or_,
     select,
     type_coerce,
@@ -441,15 +442,16 @@ last_normal_page: Select[Any] = select(func.max(notification.c.claimed_at, type_
     notification.c.purpose == said(Purpose.PAGE),
     notification.c.priority == literal(Priority.NORMAL.value),
 )
-# What a limit holds, made due: the claim holds it once more, or lets it out.
+# What a limit holds, made due: the claim holds it once more, or lets it out. What gathers for a soft limit has not
+# waited its time yet, so it is as if it had never been held.
 release_held: Update = (
     update(notification)
     .where(
         planned,
         notification.c.due_at > _now,
-        notification.c.held.in_([Held.PHONE, Held.HOUSE, Held.ROUTE, Held.ASKER]),
+        notification.c.held.in_([Held.PHONE, Held.HOUSE, Held.ROUTE, Held.ASKER, Held.SOFT]),
     )
-    .values(due_at=_now)
+    .values(due_at=_now, held=case((notification.c.held == said(Held.SOFT), null()), else_=notification.c.held))
 )
 # Whether this number is new to this chat; pages do not count, nobody typed their number.
 was_sent_to: Select[Any] = (

@@ -346,13 +346,15 @@ class SqlTransaction:
                 begins, ends = _slot_begins(number), _slot_begins(number + 1)
                 return self._reached_between(scope, subject, begins, ends, missing)
             missing -= summed
-        raise ValueError(f"{segments} segments were not reserved since {since}")
+        raise LookupError(f"{segments} segments were not reserved since {since}")
 
     def _reached_between(self, scope: Scope, subject: str, since: datetime, until: datetime, segments: int) -> datetime:
         found = self._db.rows(sql.reserved_in[scope], **_of(scope, subject), since=since, until=until)
         sums = accumulate(added for _, added in found)
-        reached: datetime = next(at for (at, _), summed in zip(found, sums, strict=True) if summed >= segments)
-        return reached
+        for (at, _), summed in zip(found, sums, strict=True):
+            if summed >= segments:
+                return at  # type: ignore[no-any-return]
+        raise LookupError(f"{segments} segments were not reserved from {since} to {until}")
 
     def reserved_by_news(self, number: str, since: datetime) -> int:
         return self._sum(sql.reserved_by_news, number=number, since=since)

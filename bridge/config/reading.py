@@ -140,6 +140,7 @@ def _config(file: Section) -> Config:
     routes = _routes(route_entries, policies, known, _intervals(file, zone), (limits, zone))
     sources = {name: _source(name, section, routes) for name, section in file.named("sources")}
     _look_for_dead_ends(route_entries, routes, {rules.route for _, rules in sources.values()})
+    _look_at_sizes(texts, rules, limits)
     watch, heartbeat_url = _watch(file.section("watch"), known)
     _look_for_gaps(file, routes, watch)
     if "chats" in file and "telegram" not in file:
@@ -786,6 +787,17 @@ def _look_at_its_limits(section: Section, route: Route, limits: Limits) -> None:
                 house = f"the house may send {whole.segments} ({_key_of(whole)} of limits.total)"
                 section.warn(f"{_key_of(window)}: {window.segments} never holds, for {house}; write less", "limits")
                 break
+
+
+def _look_at_sizes(section: Section, rules: SmsRules, limits: Limits) -> None:
+    """Warn of texts that somebody allowed to be longer than a whole limit: none so long ever leaves."""
+    named = (("per_person", limits.per_person), ("per_asker", limits.per_asker), ("total", limits.typed_total))
+    for key, windows in named:
+        for window in windows:
+            if "typed_max_segments" in section and rules.typed_max_segments > window.segments:
+                most = f"limits.{key} lets {window.segments} out in {_key_of(window)}"
+                section.warn(f"longer texts are refused, for {most}; write less", "typed_max_segments")
+                return
 
 
 def _limits(section: Section, zone: ZoneInfo, keep: timedelta) -> Limits:

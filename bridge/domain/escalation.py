@@ -259,6 +259,11 @@ def next_rung(rows: Iterable[Notification]) -> tuple[int, int] | None:
     return min((rung_of(row) for row in rows if row.state is State.PLANNED and not _is_held(row)), default=None)
 
 
+def is_last(rows: Iterable[Notification], row: Notification) -> bool:
+    """Whether nobody is called after it; `rows` is all of its plan, or of its incident."""
+    return not _ahead(rows, row)
+
+
 def why_hopeless(rung: Iterable[Notification], now: datetime) -> str:
     """Why nobody of this rung will have it on the handset in time; empty while somebody may.
 

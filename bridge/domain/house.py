@@ -186,8 +186,17 @@ class House:
             self.sms,
             alphabet=wanted or self.sms.alphabet,
             may_spell=wanted == "auto",
-            max_segments=(there.max_segments if there else None) or self.sms.max_segments,
+            max_segments=self.most_segments(there),
         )
+
+    def most_segments(self, route: Route | None = None) -> int:
+        """How long a page may be: as its route says, or else the house, and never more than fits an empty limit."""
+        most = (route.max_segments if route else None) or self.sms.max_segments
+        if most == 1:  # the usual; no limit is smaller
+            return most
+        total = self.limits.total if route and route.critical else self.limits.normal_total
+        windows = (*self.limits.per_person, *total, *(route.limits if route else ()))
+        return min(most, *(window.segments for window in windows))
 
     @property
     def counts_back(self) -> timedelta:

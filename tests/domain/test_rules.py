@@ -227,6 +227,26 @@ def test_a_person_s_alphabet_counts_before_the_route_s_and_that_before_the_house
 
 
 @pytest.mark.parametrize(
+    ("limits", "own", "critical", "most"),
+    [
+        (Limits(), (), False, 4),
+        (Limits(per_person=(Window(HOUR, 9), Window(MINUTE, 3))), (), False, 3),
+        (Limits(total=(Window(HOUR, 4),), critical_share=0.5), (), False, 2),
+        (Limits(total=(Window(HOUR, 4),), critical_share=0.5), (), True, 4),
+        (Limits(), (Window(HOUR, 2), Window(24 * HOUR, 3)), True, 2),
+        (Limits(per_person=(Window(HOUR, 1),)), (Window(HOUR, 2),), False, 1),
+    ],
+)
+def test_a_page_is_never_longer_than_what_fits_an_empty_limit(
+    limits: Limits, own: tuple[AnyWindow, ...], critical: bool, most: int
+) -> None:
+    routes = (Route("db", max_segments=4, limits=own, critical=critical), Route("rest"))
+    house = House(routes=routes, limits=limits)
+    assert house.texting("db", None).max_segments == most
+    assert house.texting("rest", None).max_segments == 1
+
+
+@pytest.mark.parametrize(
     ("matcher", "critical", "severity", "implied"),
     [
         ('severity="critical"', False, "critical", True),

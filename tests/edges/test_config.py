@@ -156,9 +156,16 @@ def test_a_route_and_an_asker_may_have_limits_of_their_own(folder: Folder) -> No
             "silent: true, limits: {1h: 1}",
             "21: routes[1].limits: no policy, so no SMS is sent that they could hold; remove them, or add policy",
         ),
+        (
+            "default_region: KZ",
+            "default_region: KZ, typed_max_segments: 6",
+            "22: sms.typed_max_segments: longer texts are refused, for limits.per_person lets 5 out in 5m; write less",
+        ),
     ],
 )
-def test_limits_of_a_route_that_never_hold_are_warned_about(folder: Folder, old: str, new: str, warning: str) -> None:
+def test_limits_that_never_hold_or_hold_too_much_are_warned_about(
+    folder: Folder, old: str, new: str, warning: str
+) -> None:
     assert folder.warnings(folder.load(_with(old, new))) == [f"config.yaml:{warning}"]
 
 

@@ -221,7 +221,10 @@ class Traffic(RuleBasedStateMachine):
     def somebody_types(self, who: str, segments: int, by: str) -> None:
         asker = Asker(by, Role.OPERATOR)
         said = self.do(self.door.send_sms(SmsRequest(who, text_of(segments), asker)))
-        if isinstance(said, Denied):
+        if isinstance(said, Denied) and said.field == "text":
+            windows = (*self.limits.per_person, *self.limits.typed_total, *self.limits.per_asker)
+            assert any(window.segments < segments for window in windows), "refused for ever, though it would fit"
+        elif isinstance(said, Denied):
             assert said.opens_at is not None, said
             assert said.opens_at > self.clock.now()
             assert "limit" in said.reason, "refused, and nobody sees why"

@@ -192,6 +192,28 @@ async def test_a_bad_id_among_many_costs_the_others_nothing(world: World) -> Non
     assert [await cost(world, number) for number in numbers] == [(None, None), *[("20.50", "KZT")] * 2]
 
 
+async def test_a_list_that_is_always_refused_is_not_asked_about_each(tmp_path: Path) -> None:
+    more = "limits: {per_person: {1h: 500}, total: {1h: 500}, typed_share: 100%}\napi:"
+    async with a_world(tmp_path, changes=[("api:", more)]) as world:
+        world.mobizon.answers(12, method="list")
+        numbers = [await sends(world, "jonas", f"text {number}") for number in range(40)]
+        await world.advance(minutes=6)
+        assert listings(world) <= 2 * 10
+        world.mobizon.recovers()
+        await world.advance(hours=2)
+        assert {await cost(world, number) for number in numbers} == {("20.50", "KZT")}
+
+
+async def test_a_gift_is_no_countrys_price(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=PRICED) as world:
+        world.mobizon.prices = {"KZ": Decimal("0.0000")}
+        free = await sends(world, "dana")
+        await world.advance(minutes=2)
+        assert await cost(world, free) == ("0.00", "KZT")
+        told = await world.api("POST", "/sms", {"to": "dana", "text": "hello"}, status=202)
+        assert told["estimate"] == "20.00"
+
+
 async def _keeps_books(world: World, books: type[Outbox]) -> Decimal:
     """What a bridge with these books says it spent, over two lives."""
     said = Decimal(0)

@@ -375,6 +375,15 @@ async def test_a_group_sees_what_was_spent_there_and_operators_all_of_it(world: 
     assert (await asks(DANA, DANA)) == "Today: no SMS."
 
 
+async def test_an_alerts_name_cannot_turn_round_what_stands_after_it(world: World) -> None:
+    marks = "\u202e\u202d\u202a\u202b\u202c\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
+    await world.post("alertmanager", firing("db1", name=f"Disk{marks}Full", severity=f"critical{marks}"))
+    await world.advance(minutes=2)
+    assert "#1 DiskFull db1" in world.card.text and not set(marks) & set(world.card.text)
+    await world.types("/costs day")
+    assert world.ops.last.text.splitlines()[-1] == "Dearest: #1 DiskFull 41.00 KZT"
+
+
 async def test_costs_of_no_such_time_are_explained_and_a_week_is_usual(world: World) -> None:
     await world.types("/costs fortnight")
     assert world.card.text == "Of when? Try /costs day, /costs week or /costs month"

@@ -53,6 +53,11 @@ def make_up_for(tx: Transaction, away: timedelta, now: datetime) -> None:
             tx.set_timer(replace(timer, due_at=min(timer.due_at + away, now + every)))
 
 
+def expects_any(tx: Transaction) -> bool:
+    """Whether any source has to beat."""
+    return bool(_known(tx))
+
+
 def heard(tx: Transaction, house: House, source: str, at: datetime, now: datetime) -> None:
     """It beat, and has its time again from now on: what waited to be understood is not held against it."""
     rules = house.sources.get(source)

@@ -68,6 +68,14 @@ class Money:
     days_left: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Mobizon's ids of what we sent, and the references of what may have left and has no id (yet)."""
+
+    ids: Sequence[str]
+    in_doubt: Sequence[str] = ()
+
+
 _AROUND = timedelta(days=3)  # what Mobizon lists in a month may have left in another, by our clock
 _PACE = timedelta(days=30)  # how far back the pace of spending is looked at
 _MOST_OPEN = 100  # incidents that one answer may be about
@@ -178,10 +186,14 @@ class Inquiries:
 
         return await self._store.read(look)
 
-    async def message_ids(self, since: datetime, until: datetime) -> list[str]:
-        """Mobizon's ids of what left in that time, and of some days around it: its clock is not ours."""
-        rows = await self._store.read(lambda tx: tx.spendings(since - _AROUND, until + _AROUND))
-        return [row.message_id for row in rows]
+    async def ours_at_mobizon(self, since: datetime, until: datetime) -> Ours:
+        """How to know in its list what left in that time, and some days around it: its clock is not ours."""
+
+        def look(tx: Transaction) -> Ours:
+            rows = tx.spendings(since - _AROUND, until + _AROUND)
+            return Ours([row.message_id for row in rows], tx.in_doubt())
+
+        return await self._store.read(look)
 
     async def currency(self) -> str | None:
         """The account's, once Mobizon said it."""

@@ -452,7 +452,7 @@ class Outbox:
             cost = price * (sms.segments or row.segments or 1)
             costs.append(cost)
             pairs.append((replace(row, cost=plain(cost.value), currency=currency, next_price_at=None), row))
-            if row.number is not None:
+            if row.number is not None and price.value > 0:  # a gift says nothing of what the next one costs
                 tx.save_price(row.number.region, price, row.claimed_at or row.created_at)
         tx.save_notifications(pairs)
         _show_costs(tx, [changed for changed, _ in pairs if changed.cost is not None], now)

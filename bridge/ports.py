@@ -716,6 +716,10 @@ class Transaction(Protocol):
         """Whether another row with this number and text is sending or uncertain: then text tells nothing."""
         ...
 
+    def in_doubt(self) -> list[str]:
+        """The references of SMS that may have left, and of which no id is known (yet)."""
+        ...
+
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
         """The gateway hinted at these: ask at once. How many we know."""
         ...

@@ -25,6 +25,7 @@ from bridge.ports import (
 _A_CALL = 100
 _CALLS = 10  # in one run, and then others may ask: a long backlog has time
 _ALONE = 10  # of those that have to be asked about one by one
+_REFUSED = 10  # in a row: seven lead to one bad id among a hundred, so it is not about an id
 _TOGETHER = timedelta(seconds=30)  # what is due so soon is asked about along with what is due now
 _AGAIN = timedelta(minutes=5)  # when the gateway could not be asked
 _AROUND = timedelta(hours=36)  # the list's clock has no zone
@@ -41,6 +42,7 @@ class Pricer:
         self._outbox = outbox
         self._gateway = gateway
         self._clock = clock
+        self._refused = 0  # in a row
 
     async def run(self) -> None:
         """Until nothing is due, something is being sent, or the gateway cannot be asked or was asked often enough."""
@@ -67,6 +69,7 @@ class Pricer:
 
     async def _ask(self, rows: Sequence[Notification]) -> Failure | None:
         """Ask about these and record the answer."""
+        self._refused = 0
         currency = await self._currency()
         if not isinstance(currency, str):
             return currency
@@ -79,12 +82,16 @@ class Pricer:
         return None
 
     async def _ask_for(self, rows: Sequence[Notification], currency: str) -> Failure | None:
-        """As above; a refused question is halved until it is the one bad id, which has no price then."""
+        """As above; a refused question is halved until it is the one bad id, which has no price then.
+
+        Where one after the other is refused, the list itself is: that is asked again later, and not about each.
+        """
         answer = await self._gateway.messages(_query(rows))
+        self._refused = self._refused + 1 if isinstance(answer, Refused) else 0
         listed: Sequence[ListedMessage] = ()
         if isinstance(answer, MessagePage):
             listed = answer.items
-        elif not isinstance(answer, Refused):
+        elif not isinstance(answer, Refused) or self._refused >= _REFUSED:
             return answer
         elif len(rows) > 1:
             half = len(rows) // 2

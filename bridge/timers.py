@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bridge import beats, escalator, storms
+from bridge.caretaker import LAST_ALIVE
 from bridge.clock import Clock
 from bridge.dispatcher import Dispatcher
 from bridge.ports import NotStored, Store, Timer, Transaction
@@ -14,7 +15,10 @@ from bridge.watch import TROUBLE_OVER
 log = logging.getLogger(__name__)
 
 _A_ROUND = 100
-_ASLEEP = 90.0  # seconds between two runs, which follow each other in five: the machine slept meanwhile
+# Seconds between two runs, which follow each other in five: the machine slept meanwhile. Less than the shortest `every`
+# of a source, or a short sleep were its silence; more than the watchdog gives a loop that is blocked.
+_ASLEEP = 25.0
+_ALIVE_EVERY = 4.0  # seconds; so that each run of five does it, also one that is early
 _RING_AGAIN = timedelta(minutes=5)
 
 
@@ -28,6 +32,7 @@ class Timers:
         self._dispatcher = dispatcher
         self._clock = clock
         self._ran = clock.elapsed()
+        self._stamped: float | None = None  # on that clock
         self._ring: Mapping[str, Callable[[str], Awaitable[None]]] = {
             "question": lambda subject: dispatcher.expire_question(int(subject)),
             escalator.DEADLINE: dispatcher.deadline,
@@ -45,10 +50,24 @@ class Timers:
         if slept > _ASLEEP:
             await self._dispatcher.make_up_for(timedelta(seconds=slept))
         self._ran += slept
+        await self.say_alive()
         while due := await self._store.read(lambda tx: tx.timers_due(now, _A_ROUND)):
             for timer in due:
                 rang = await self._rang(timer)
                 await self._settle(timer, None if rang else replace(timer, due_at=now + _RING_AGAIN))
+
+    async def say_alive(self) -> None:
+        """While a silence may be the alarm: what is not known to be a life counts as a time when nobody listened.
+
+        With the caretaker's stamp alone, lives of less than its minute would never count, and hide every silence.
+        """
+        elapsed = self._clock.elapsed()
+        if self._stamped is not None and elapsed - self._stamped < _ALIVE_EVERY:
+            return
+        if await self._store.read(beats.expects_any):
+            stamp = self._clock.now().isoformat()
+            await self._store.write(lambda tx: tx.set_meta(LAST_ALIVE, stamp))
+        self._stamped = elapsed
 
     async def _rang(self, timer: Timer) -> bool:
         """Ring it; False: it broke, and has to ring again. No timer may hold up the others."""

@@ -385,6 +385,12 @@ unsettled: Select[Any] = (
     )
     .limit(1)
 )
+# Under what the gateway may list SMS whose id nobody knows.
+in_doubt: Select[Any] = (
+    select(notification.c.reference)
+    .where(or_(sending, uncertain), notification.c.reference.is_not(None))
+    .order_by(notification.c.id)
+)
 # The gateway hinted at these. Rows at an end are left as they are, but count as known.
 poll_now: Update = (
     update(notification)

@@ -312,6 +312,9 @@ class SqlTransaction:
     def is_unsettled(self, number: str, text: str, other_than: int) -> bool:
         return self._db.row(sql.unsettled, number=number, text=text, other_than=other_than) is not None
 
+    def in_doubt(self) -> list[str]:
+        return [reference for (reference,) in self._db.rows(sql.in_doubt)]
+
     def poll_now(self, message_ids: Collection[str], now: datetime) -> int:
         return self._db.run(sql.poll_now, message_ids=message_ids, now=now).rowcount
 

@@ -55,6 +55,7 @@ watch: {chat: watch, notify: [aigerim]}
 api: {tokens: {scripts: {token: api-secret, role: operator}, sight: {token: sight-secret, role: observer}}}
 """
 _STEP = timedelta(minutes=1)
+_AWAKE = timedelta(seconds=20)  # where a source has to beat: looked at less often, the machine would have slept
 
 
 class World:
@@ -119,11 +120,12 @@ class World:
         """Let time pass, in the steps at which something is due."""
         end = self.clock.now() + timedelta(**time)
         await self.settle()
+        longest = _AWAKE if any(one.every for one in self.bridge.house.value.sources.values()) else _STEP
         while (now := self.clock.now()) < end:
             due = await self.bridge.store.read(lambda tx: tx.next_due())
             ahead = [at for at in due.values() if at > now]
             late = any(at <= now for at in due.values())
-            step = min([end - now, timedelta(seconds=1) if late else _STEP, *(at - now for at in ahead)])
+            step = min([end - now, timedelta(seconds=1) if late else longest, *(at - now for at in ahead)])
             self.clock.advance(step.total_seconds())
             await self.settle()
 

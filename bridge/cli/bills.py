@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -61,15 +61,28 @@ async def _patiently(gateway: SmsGateway, clock: Clock, query: MessageQuery) -> 
     return answer
 
 
-def others(found: Iterable[ListedMessage], ours: Collection[str], currency: str) -> dict[str, Any]:
-    """What of it is not ours; `bridges` are those that carry a bridge's reference, which this one does not know."""
-    foreign = [sms for sms in found if sms.id not in ours]
-    cost = sum(((sms.segment_price or Decimal(0)) * (sms.segments or 1) for sms in foreign), Decimal(0))
+def others(
+    found: Iterable[ListedMessage], ours: Collection[str], in_doubt: Collection[str], currency: str
+) -> dict[str, Any]:
+    """What of it is not ours; `bridges` are those that carry a bridge's reference, which this one does not know.
+
+    Apart from these, what carries a reference `in_doubt`: ours, and this bridge does not know yet that it left.
+    """
+    rest = [sms for sms in found if sms.id not in ours]
+    foreign = [sms for sms in rest if sms.campaign_name not in in_doubt]
     return {
-        "sms": len(foreign),
-        "segments": sum(sms.segments or 1 for sms in foreign),
-        "cost": [{"amount": plain(cost), "currency": currency}] if foreign else [],
+        **_summed(foreign, currency),
         "bridges": sum(bool(_REFERENCE.fullmatch(sms.campaign_name or "")) for sms in foreign),
+        "in_doubt": _summed([sms for sms in rest if sms.campaign_name in in_doubt], currency),
+    }
+
+
+def _summed(found: Sequence[ListedMessage], currency: str) -> dict[str, Any]:
+    cost = sum(((sms.segment_price or Decimal(0)) * (sms.segments or 1) for sms in found), Decimal(0))
+    return {
+        "sms": len(found),
+        "segments": sum(sms.segments or 1 for sms in found),
+        "cost": [{"amount": plain(cost), "currency": currency}] if found else [],
     }
 
 
@@ -90,6 +103,8 @@ def say(bill: Mapping[str, Any]) -> None:
         words.table(("the dearest", *columns), map(_cells, named), "")
     if bill["others"] is not None:
         words.say("")
+        if bill["others"]["in_doubt"]["sms"]:
+            words.say(f"In doubt, and not in this bill yet: {_counted(bill['others']['in_doubt'])}, of ours.")
         words.say(_others(bill["others"]))
 
 
@@ -137,7 +152,10 @@ def as_csv(bill: Mapping[str, Any]) -> str:
     rows = [*((bill["by"], line) for line in bill["lines"]), ("total", {**bill["total"], "name": bill["month"]})]
     rows += [("incident", {**line, "name": _incident(line)}) for line in bill["dearest"]]
     if bill["others"] is not None:
-        rows.append(("others", {"name": "not ours", "undelivered": nothing, "unpriced": nothing, **bill["others"]}))
+        none = {"undelivered": nothing, "unpriced": nothing}
+        if bill["others"]["in_doubt"]["sms"]:
+            rows.append(("others", {"name": "in doubt", **none, **bill["others"]["in_doubt"]}))
+        rows.append(("others", {"name": "not ours", **none, **bill["others"]}))
     for what, line in rows:
         writer.writerows(_csv_rows(what, line))
     written = text.getvalue()

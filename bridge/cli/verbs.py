@@ -554,8 +554,9 @@ def bill(
             return await client.get("/api/v1/bill", ids="true", **asked), listed
 
     found, listed = asking.wait_for(ask())
-    ours = set(found.pop("mobizon_ids"))
-    found["others"] = bills.others(listed, ours, found["currency"] or "") if isinstance(listed, list) else None
+    ours, in_doubt = set(found.pop("mobizon_ids")), set(found.pop("in_doubt", None) or ())
+    known = isinstance(listed, list)
+    found["others"] = bills.others(listed, ours, in_doubt, found["currency"] or "") if known else None
     match output:
         case BillOutput.JSON:
             words.say_json(found)

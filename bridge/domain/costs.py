@@ -3,6 +3,7 @@
 Money is Decimal from the gateway's answer to the last line of a bill: a float would lose a tiyn here and there.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,6 +16,7 @@ from bridge.domain.phone import PhoneNumber
 
 _PLACES = 2
 _DAY = timedelta(days=1)
+_NOTHING = Decimal(0)
 _DEAREST = 5  # incidents that a bill names
 
 
@@ -126,20 +128,51 @@ class Tally:
         return self.paid + self.unpriced
 
 
+class _Heap:
+    """A tally that is still being added to: a year's SMS one by one, and no new object for each."""
+
+    __slots__ = ("arrived", "undelivered", "unpriced")
+
+    def __init__(self) -> None:
+        self.arrived, self.undelivered, self.unpriced = _Pile(), _Pile(), _Pile()
+
+    def add(self, row: Spending, prices: Prices) -> None:
+        if row.cost is None:
+            self.unpriced.add(row.segments, prices.estimate(row.number, row.segments))
+        elif row.state is State.UNDELIVERED:
+            self.undelivered.add(row.segments, row.cost)
+        else:
+            self.arrived.add(row.segments, row.cost)
+
+    def tally(self) -> Tally:
+        return Tally(self.arrived.part(), self.undelivered.part(), self.unpriced.part())
+
+
+class _Pile:
+    """A part that is still being added to."""
+
+    __slots__ = ("money", "segments", "sms")
+
+    def __init__(self) -> None:
+        self.sms = self.segments = 0
+        self.money: dict[str, Decimal] = {}
+
+    def add(self, segments: int, cost: Amount | None) -> None:
+        self.sms += 1
+        self.segments += segments
+        if cost is not None:
+            self.money[cost.currency] = self.money.get(cost.currency, _NOTHING) + cost.value
+
+    def part(self) -> Part:
+        return Part(self.sms, self.segments, dict(sorted(self.money.items())))
+
+
 def tally(rows: Iterable[Spending], prices: Prices) -> Tally:
     """Add these up; each counts once."""
-    total = Tally()
+    total = _Heap()
     for row in rows:
-        total += _alone(row, prices)
-    return total
-
-
-def _alone(row: Spending, prices: Prices) -> Tally:
-    if row.cost is None:
-        estimate = prices.estimate(row.number, row.segments)
-        return Tally(unpriced=Part(1, row.segments, {estimate.currency: estimate.value} if estimate else {}))
-    part = Part(1, row.segments, {row.cost.currency: row.cost.value})
-    return Tally(undelivered=part) if row.state is State.UNDELIVERED else Tally(arrived=part)
+        total.add(row, prices)
+    return total.tally()
 
 
 def per_day(spent: Decimal, since: datetime, first: datetime, now: datetime) -> Decimal:
@@ -186,18 +219,19 @@ class Bill:
 
 def bill(rows: Sequence[Spending], prices: Prices, by: By, zone: ZoneInfo, since: datetime, until: datetime) -> Bill:
     """Add up what left in that time; days are the zone's."""
-    lines: dict[str, Tally] = {}
-    incidents: dict[int, Line] = {}
+    lines: defaultdict[str, _Heap] = defaultdict(_Heap)
+    incidents: defaultdict[int, _Heap] = defaultdict(_Heap)
+    titles: dict[int, str] = {}
     for row in rows:
-        one, name = _alone(row, prices), _name(row, by, zone)
-        lines[name] = lines.get(name, Tally()) + one
+        lines[_name(row, by, zone)].add(row, prices)
         if row.incident is not None:
-            so_far = incidents.get(row.incident, Line(row.title or "", Tally(), row.incident))
-            incidents[row.incident] = Line(so_far.name, so_far.tally + one, row.incident)
-    found = [Line(name, total) for name, total in lines.items()]
+            incidents[row.incident].add(row, prices)
+            titles.setdefault(row.incident, row.title or "")
+    found = [Line(name, heap.tally()) for name, heap in lines.items()]
+    total = sum((line.tally for line in found), Tally())
+    dearest = [Line(titles[number], heap.tally(), number) for number, heap in incidents.items()]
     found.sort(key=(lambda line: line.name) if by is By.DAY else _dear)
-    total = sum(lines.values(), Tally())
-    return Bill(since, until, by, total, tuple(found), tuple(sorted(incidents.values(), key=_dear)[:_DEAREST]))
+    return Bill(since, until, by, total, tuple(found), tuple(sorted(dearest, key=_dear)[:_DEAREST]))
 
 
 def _dear(line: Line) -> tuple[Decimal, int, str, int]:

@@ -27,6 +27,8 @@ _FARTHEST_AHEAD = timedelta(days=1)
 
 _BOM = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x01-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# NUL, and the marks that turn the direction of writing: in a name they would turn round what we say after it.
+_NOTHING = re.compile(r"[\0\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _FIRING = {"firing", "alerting", "alert", "triggered", "trigger", "problem", "open", "down", "fail", "failed"}
 _RESOLVED = {"resolved", "resolve", "ok", "recovered", "recovery", "normal", "closed", "close", "up"}
@@ -80,11 +82,14 @@ def check_json(body: bytes) -> None:
 
 
 def clean(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Fit for a database and a screen: no NUL, no lone surrogate, controls as spaces; line ends stay."""
+    """Fit for a database and a screen: no NUL, no lone surrogate, no marks of direction, controls as spaces.
+
+    Line ends stay.
+    """
     text = text[:longest]
     if text.isprintable():
         return text
-    return _CONTROL.sub(" ", _SURROGATE.sub("\ufffd", text.replace("\0", "").replace("\r\n", "\n"))).strip()
+    return _CONTROL.sub(" ", _SURROGATE.sub("\ufffd", _NOTHING.sub("", text).replace("\r\n", "\n"))).strip()
 
 
 def an_object(value: Any, path: str) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class Api:
         return _json(shapes.CredentialList(since=self._last_use.since, items=items))
 
     async def bill(self, request: web.Request) -> web.Response:
-        """Of this month, or of `month`; with `ids=true` the Mobizon ids that it is about."""
+        """Of this month, or of `month`; with `ids=true` how Mobizon lists what it is about."""
         month, by, ids = _query(request, "month", "by", "ids")
         if by is not None and by not in set(By):
             raise _wrong("by", f"no such lines; there are: {', '.join(By)}")
@@ -206,7 +206,7 @@ class Api:
         zone = self._config.value.house.time_zone
         since, until = month_of(self._day_in(month, zone), zone)
         found = await self._inquiries.bill(since, until, By(by or By.ROUTE), zone)
-        known = await self._inquiries.message_ids(since, until) if ids == "true" else None
+        known = await self._inquiries.ours_at_mobizon(since, until) if ids == "true" else None
         return _json(shapes.bill(found, zone, await self._inquiries.currency(), known))
 
     def _day_in(self, month: str | None, zone: ZoneInfo) -> date:

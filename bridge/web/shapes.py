@@ -12,7 +12,7 @@ from bridge.domain.costs import Bill, Line, Part, Prices, plain
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.preview import preview
-from bridge.inquiries import Money
+from bridge.inquiries import Money, Ours
 from bridge.requests import Foreseen
 from bridge.web.problems import Problem
 
@@ -298,7 +298,8 @@ class BillLine(BaseModel):
 class BillOfMonth(BaseModel):
     """What a month cost, by the time an SMS left; the dearest lines first, days in their order.
 
-    `mobizon_ids` are those of its SMS and of the days around it, when they were asked for.
+    `mobizon_ids` are those of its SMS and of the days around it, when they were asked for; `in_doubt` are the names of
+    campaigns under which Mobizon may list SMS that are looked for still, whose id is not known.
     """
 
     month: str
@@ -311,6 +312,7 @@ class BillOfMonth(BaseModel):
     lines: list[BillLine]
     dearest: list[BillLine]
     mobizon_ids: list[str] | None
+    in_doubt: list[str] | None
 
 
 class FieldProblem(BaseModel):
@@ -412,7 +414,7 @@ def balance(money: Money) -> BalanceNow:
     )
 
 
-def bill(found: Bill, zone: ZoneInfo, currency: str | None, ids: list[str] | None) -> BillOfMonth:
+def bill(found: Bill, zone: ZoneInfo, currency: str | None, ours: Ours | None) -> BillOfMonth:
     """A month's; `zone` is whose month it is."""
     month = f"{found.since.astimezone(zone):%Y-%m}"
     return BillOfMonth(
@@ -425,7 +427,8 @@ def bill(found: Bill, zone: ZoneInfo, currency: str | None, ids: list[str] | Non
         total=_bill_line(Line(month, found.total)),
         lines=list(map(_bill_line, found.lines)),
         dearest=list(map(_bill_line, found.dearest)),
-        mobizon_ids=ids,
+        mobizon_ids=list(ours.ids) if ours else None,
+        in_doubt=list(ours.in_doubt) if ours else None,
     )
 
 

@@ -104,8 +104,27 @@ async def test_somebody_else_who_uses_the_key_is_noticed(tmp_path: Path) -> None
         "segments": 3,
         "cost": [{"amount": "89.1234", "currency": "KZT"}],
         "bridges": 1,
+        "in_doubt": {"sms": 0, "segments": 0, "cost": []},
     }
     assert as_json.json["total"]["sms"] == 5
+
+
+async def test_an_sms_of_ours_in_doubt_is_nobody_elses(tmp_path: Path) -> None:
+    async with a_terminal(tmp_path) as terminal:
+        await terminal.world.looks_after_itself()  # the currency comes with the balance
+        terminal.world.mobizon.hangs_after_accepting(times=1)
+        await terminal.world.types("/sms jonas hello")
+        said = await terminal.types("bill", *NOVEMBER)
+        as_csv = await terminal.types("bill", *NOVEMBER, "-o", "csv")
+        await terminal.world.advance(minutes=10)
+        found = await terminal.types("bill", *NOVEMBER)
+    assert said.out.splitlines()[-2:] == [
+        "In doubt, and not in this bill yet: 1 SMS, 1 segment, 20.50 KZT, of ours.",
+        "Mobizon lists nothing else: nobody else uses the key.",
+    ]
+    rows = {row["name"]: row["sms"] for row in csv.DictReader(io.StringIO(as_csv.out)) if row["what"] == "others"}
+    assert rows == {"in doubt": "1", "not ours": "0"}
+    assert "In doubt" not in found.out and found.out.startswith("2026-11, Asia/Almaty: 1 SMS, 1 segment, 20.50 KZT")
 
 
 async def test_another_month_is_empty_and_asks_mobizon_for_its_own_days(tmp_path: Path) -> None:
@@ -272,5 +291,6 @@ async def test_a_list_without_an_end_is_no_answer() -> None:
 
 
 def test_an_sms_that_has_no_price_yet_is_somebody_elses_all_the_same() -> None:
-    found = bills.others([sms(1), sms(2, None), sms(3)], {"1"}, "KZT")
-    assert found == {"sms": 2, "segments": 2, "cost": [{"amount": "20.50", "currency": "KZT"}], "bridges": 0}
+    found = bills.others([sms(1), sms(2, None), sms(3)], {"1"}, (), "KZT")
+    assert (found["sms"], found["segments"], found["bridges"]) == (2, 2, 0)
+    assert found["cost"] == [{"amount": "20.50", "currency": "KZT"}]

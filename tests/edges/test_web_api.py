@@ -380,8 +380,9 @@ async def test_the_bill_of_a_month_is_one_of_the_time_zone(edge: Edge) -> None:
     ]
     assert told["dearest"] == [{"name": "HostDown", "incident": 6, **critical}]
     assert told["total"]["cost"] == [{"amount": "41.00", "currency": "KZT"}]
-    assert told["mobizon_ids"] == ["m7", "m8", "m9"]
-    assert (await get(edge, "/bill?by=day"))[1]["mobizon_ids"] is None
+    assert (told["mobizon_ids"], told["in_doubt"]) == (["m7", "m8", "m9"], ["sb0123456789abcdef0123"])
+    unasked = (await get(edge, "/bill?by=day"))[1]
+    assert (unasked["mobizon_ids"], unasked["in_doubt"]) == (None, None)
 
 
 @pytest.mark.parametrize(

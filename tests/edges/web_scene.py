@@ -29,7 +29,7 @@ from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.notification import Notification, State
 from bridge.domain.phone import PhoneNumber
 from bridge.domain.secret import Secret
-from bridge.inquiries import Inquiries, Money, Status
+from bridge.inquiries import Inquiries, Money, Ours, Status
 from bridge.metrics import Metrics
 from bridge.ports import Balance, Failure, Live, NotStored, Receipt, Store
 from bridge.web import build_apps
@@ -187,8 +187,8 @@ class Shelf:
         self.asked.append((since, until, by))
         return bill(self.spendings, await self.prices(), by, zone, since, until)
 
-    async def message_ids(self, since: datetime, until: datetime) -> list[str]:
-        return [row.message_id for row in self.spendings]
+    async def ours_at_mobizon(self, since: datetime, until: datetime) -> Ours:
+        return Ours([row.message_id for row in self.spendings], ["sb0123456789abcdef0123"])
 
     async def currency(self) -> str | None:
         return "KZT"

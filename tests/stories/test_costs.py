@@ -192,6 +192,28 @@ async def test_a_bad_id_among_many_costs_the_others_nothing(world: World) -> Non
     assert [await cost(world, number) for number in numbers] == [(None, None), *[("20.50", "KZT")] * 2]
 
 
+async def test_a_list_that_is_always_refused_is_not_asked_about_each(tmp_path: Path) -> None:
+    more = "limits: {per_person: {1h: 500}, total: {1h: 500}, typed_share: 100%}\napi:"
+    async with a_world(tmp_path, changes=[("api:", more)]) as world:
+        world.mobizon.answers(12, method="list")
+        numbers = [await sends(world, "jonas", f"text {number}") for number in range(40)]
+        await world.advance(minutes=6)
+        assert listings(world) <= 2 * 10
+        world.mobizon.recovers()
+        await world.advance(hours=2)
+        assert {await cost(world, number) for number in numbers} == {("20.50", "KZT")}
+
+
+async def test_a_gift_is_no_countrys_price(tmp_path: Path) -> None:
+    async with a_world(tmp_path, changes=PRICED) as world:
+        world.mobizon.prices = {"KZ": Decimal("0.0000")}
+        free = await sends(world, "dana")
+        await world.advance(minutes=2)
+        assert await cost(world, free) == ("0.00", "KZT")
+        told = await world.api("POST", "/sms", {"to": "dana", "text": "hello"}, status=202)
+        assert told["estimate"] == "20.00"
+
+
 async def _keeps_books(world: World, books: type[Outbox]) -> Decimal:
     """What a bridge with these books says it spent, over two lives."""
     said = Decimal(0)
@@ -351,6 +373,15 @@ async def test_a_group_sees_what_was_spent_there_and_operators_all_of_it(world: 
     assert (await asks(AIGERIM, AIGERIM)).startswith("Today: 157.7468 KZT, 5 SMS")
     assert (await asks(JONAS, JONAS)) == "Today: 20.50 KZT, 1 SMS, 1 segment"
     assert (await asks(DANA, DANA)) == "Today: no SMS."
+
+
+async def test_an_alerts_name_cannot_turn_round_what_stands_after_it(world: World) -> None:
+    marks = "\u202e\u202d\u202a\u202b\u202c\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
+    await world.post("alertmanager", firing("db1", name=f"Disk{marks}Full", severity=f"critical{marks}"))
+    await world.advance(minutes=2)
+    assert "#1 DiskFull db1" in world.card.text and not set(marks) & set(world.card.text)
+    await world.types("/costs day")
+    assert world.ops.last.text.splitlines()[-1] == "Dearest: #1 DiskFull 41.00 KZT"
 
 
 async def test_costs_of_no_such_time_are_explained_and_a_week_is_usual(world: World) -> None:

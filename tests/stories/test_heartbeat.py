@@ -8,6 +8,7 @@ import pytest
 
 from bridge.domain.house import Role
 from bridge.requests import Asker
+from bridge.timers import Timers
 from tests.stories.test_restart import copied, wakes_on
 from tests.world import CONFIG, World, a_world, alert, firing, group
 
@@ -229,7 +230,7 @@ async def test_a_long_stop_of_ours_is_no_silence_of_anybody(town: World) -> None
 
 @pytest.mark.parametrize("minute", [1, 4])
 async def test_after_a_crash_it_has_never_more_than_its_time(town: World, minute: int) -> None:
-    """Nobody wrote down when the bridge died: what is not known is given to the source, up to all of its time."""
+    """When the bridge died is known to a few seconds: they are given to the source, as is the time until the start."""
     await town.advance(minutes=10)
     await _beats(town)
     for passed in range(minute):
@@ -240,11 +241,53 @@ async def test_after_a_crash_it_has_never_more_than_its_time(town: World, minute
     town.clock.advance(3600)
     await wakes_on(town, "crash")
     told = len(_told(town))
-    left = 5 - minute + 1  # the last minute before the crash is not known of
-    await town.advance(minutes=left, seconds=-1)
+    await town.advance(minutes=5 - minute, seconds=-1)
     assert len(_told(town)) == told
-    await town.advance(seconds=1)
+    await town.advance(seconds=1 + 5)  # of its last seconds before the crash nothing is known
     assert len(_told(town)) == told + 1
+
+
+class SaysNothing(Timers):
+    """Planted: only the caretaker says, once a minute, that the bridge is alive."""
+
+    async def say_alive(self) -> None:
+        pass
+
+
+async def _dies_and_dies(world: World, timers: type[Timers]) -> list[str]:
+    """Who is told of a silence by a bridge that is killed every 50 seconds and is back at once."""
+    await _beats(world)
+    for life in range(8):
+        bridge = world.bridge
+        planted = timers(bridge.store, bridge.dispatcher, bridge.clock)
+        bridge.ticks[:] = [planted if tick.name == planted.name else tick for tick in bridge.ticks]
+        await world.looks_after_itself()
+        await world.advance(seconds=50)
+        copied(world, f"life {life}")
+        await wakes_on(world, f"life {life}")
+    return _told(world)
+
+
+async def test_lives_too_short_to_look_after_themselves_hide_no_silence(town: World) -> None:
+    (text,) = await _dies_and_dies(town, Timers)
+    assert text.startswith("No beat from watchdog: last 08:10, expected every 5 min")
+
+
+async def test_a_bridge_that_does_not_say_it_lived_is_found(town: World) -> None:
+    assert await _dies_and_dies(town, SaysNothing) == []
+
+
+@pytest.mark.parametrize("asleep", [30, 80])
+async def test_a_short_sleep_is_no_silence_of_who_beats_often(tmp_path: Path, asleep: int) -> None:
+    async with a_world(tmp_path, WITH_A_DOG.replace("every: 5m", "every: 30s")) as world:
+        await _beats(world)
+        await world.advance(seconds=1)
+        world.clock.advance(asleep)
+        await world.settle()
+        await world.advance(seconds=28)
+        assert _told(world) == []
+        await world.advance(seconds=5)
+        assert len(_told(world)) == 1
 
 
 async def test_a_machine_that_slept_heard_nobody(town: World) -> None:

@@ -78,9 +78,14 @@ class Budget:
         return Closed(last.opens_at, found[0].held, last.why)
 
     def never_fits(self, row: Notification) -> str:
-        """Why what was typed is refused, however empty its limits are: one is smaller than it. Empty: none is."""
+        """Why what was typed is refused, however empty its limits are: one is smaller than it. Empty: none is.
+
+        The limit of a phone spares the person, not the money: once it is empty, one long text goes there.
+        """
         assert row.segments is not None
         for purse in self._purses_of(row, None):
+            if purse.scope is Scope.PHONE:
+                continue
             windows = self._total[row.priority] if purse.scope is Scope.HOUSE else purse.windows
             for whole, window in zip(purse.windows, windows, strict=True):
                 if row.segments > window.segments:

@@ -791,7 +791,7 @@ def _look_at_its_limits(section: Section, route: Route, limits: Limits) -> None:
 
 def _look_at_sizes(section: Section, rules: SmsRules, limits: Limits) -> None:
     """Warn of texts that somebody allowed to be longer than a whole limit: none so long ever leaves."""
-    named = (("per_person", limits.per_person), ("per_asker", limits.per_asker), ("total", limits.typed_total))
+    named = (("per_asker", limits.per_asker), ("total", limits.typed_total))
     for key, windows in named:
         for window in windows:
             if "typed_max_segments" in section and rules.typed_max_segments > window.segments:

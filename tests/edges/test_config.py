@@ -157,9 +157,9 @@ def test_a_route_and_an_asker_may_have_limits_of_their_own(folder: Folder) -> No
             "21: routes[1].limits: no policy, so no SMS is sent that they could hold; remove them, or add policy",
         ),
         (
-            "default_region: KZ",
-            "default_region: KZ, typed_max_segments: 6",
-            "22: sms.typed_max_segments: longer texts are refused, for limits.per_person lets 5 out in 5m; write less",
+            "default_region: KZ}\nlimits: {per_person: {5m: 5}",
+            "default_region: KZ, typed_max_segments: 6}\nlimits: {per_asker: {1h: 4}",
+            "22: sms.typed_max_segments: longer texts are refused, for limits.per_asker lets 4 out in 1h; write less",
         ),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge import answering, texts
+from bridge.clock import moment_in
 from bridge.domain.alert import NO_START, Alert, AlertStatus, Report
 from bridge.domain.house import House
 from bridge.domain.incident import NO_BEAT
@@ -76,8 +77,8 @@ def missed(tx: Transaction, house: House, source: str, now: datetime) -> tuple[R
         tx.set_timer(replace(timer, due_at=now + _SOON))
         return None
     tx.drop_timer(NEXT_BEAT, source)  # with what it causes: rung once more after a crash, it finds nothing due
-    last = tx.meta(f"{_LAST_BEAT}{source}")
-    then = texts.hour(datetime.fromisoformat(last), now, house.time_zone) if last else ""
+    last = moment_in(tx.meta(f"{_LAST_BEAT}{source}"))
+    then = texts.hour(last, now, house.time_zone) if last else ""
     # A receipt of its own: the order of receipts decides what is news.
     number = tx.keep_receipt(source, rules.route, {}, b"", now)
     alert = Alert(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bridge import costs, watch
-from bridge.clock import Clock
+from bridge.clock import Clock, moment_in
 from bridge.dispatcher import Dispatcher
 from bridge.domain.costs import Amount
 from bridge.domain.house import House, Watch
@@ -22,11 +22,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 def last_alive(tx: Transaction) -> datetime | None:
     """When this database was last in use; None: never. Where a damaged file has no time there, it was long ago."""
     stamp = tx.meta(LAST_ALIVE)
-    try:
-        at = datetime.fromisoformat(stamp) if stamp is not None else None
-    except ValueError:
-        return _LONG_AGO
-    return at if at is None or at.tzinfo is not None else _LONG_AGO
+    return None if stamp is None else moment_in(stamp) or _LONG_AGO
 
 
 """In the database: when a bridge last used it. Long ago at a start, it may be a restored backup."""

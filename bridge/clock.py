@@ -81,3 +81,12 @@ class SteadyClock:
 
     def _elapsed(self) -> timedelta:
         return timedelta(seconds=self._clock.elapsed())
+
+
+def moment_in(written: str | None) -> datetime | None:
+    """The moment that was kept as this text; None where a damaged file has none there, or one without a zone."""
+    try:
+        at = datetime.fromisoformat(written or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None

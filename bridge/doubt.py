@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge import texts
-from bridge.clock import Clock
+from bridge.clock import Clock, moment_in
 from bridge.domain.notification import Notification
 from bridge.finder import by_reference, listed_to
 from bridge.outbox import Outbox, references
@@ -79,10 +79,7 @@ class Doubt:
         until, self._installation = await self._store.read(lambda tx: (tx.meta(_UNTIL), tx.meta("installation") or ""))
         # A clock that was ahead at that start must not make us look for ever.
         latest = self._clock.now() + _ARRIVING
-        try:
-            self._until = min(datetime.fromisoformat(until), latest) if until else None
-        except (ValueError, TypeError):  # a damaged file has no time there, or one without a zone
-            self._until = latest
+        self._until = min(moment_in(until) or latest, latest) if until else None
 
     async def sent_before(self, row: Notification) -> bool:
         """Whether an earlier life has sent this one, just claimed; it is recorded as found then."""

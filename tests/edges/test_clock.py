@@ -1,11 +1,12 @@
 """The steady clock: nobody sees the machine's clock being set before it is adopted."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.clock import SteadyClock, SystemClock
+from bridge.clock import SteadyClock, SystemClock, moment_in
 from tests.fakes import FakeClock
 
 SPANS = st.floats(0, 1e6)
@@ -48,3 +49,9 @@ def test_the_machines_own_clocks() -> None:
     assert clock.elapsed() >= began
     assert steady.jump() == timedelta(0)
     assert abs(steady.now() - clock.now()) < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("damaged", [None, "", "2026-11-20T73:10:00+00:00", "2026-11-20T03:10:00", "none"])
+def test_what_a_damaged_file_has_in_place_of_a_moment_is_none(damaged: str | None) -> None:
+    assert moment_in(damaged) is None
+    assert moment_in("2026-11-20T03:10:00+00:00") == datetime(2026, 11, 20, 3, 10, tzinfo=UTC)

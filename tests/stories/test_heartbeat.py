@@ -75,6 +75,13 @@ async def test_silence_pages_and_the_next_beat_ends_it(town: World) -> None:
     assert again["id"] == 1 and "2nd time" in town.ops.last.text and len(_told(town)) == 2
 
 
+async def test_a_silence_is_told_though_the_hour_of_the_last_beat_is_damaged(town: World) -> None:
+    await _beats(town)
+    await town.bridge.store.write(lambda tx: tx.set_meta("last_beat:watchdog", "2026-11-20T73:10:00+00:00"))
+    await town.advance(minutes=6)
+    assert [told[:22] for told in _told(town)] == ["No beat from watchdog:"]
+
+
 async def test_those_who_were_paged_hear_that_it_is_over(tmp_path: Path) -> None:
     changes = [(TOLD, TOLD + "    resolved_sms: true\n")]
     async with a_world(tmp_path, WITH_A_DOG, changes=changes) as world:
